@@ -1,0 +1,113 @@
+# Thin: every target is one command of .venv. Works with GNU make 3.81, which macOS ships.
+
+PYTHON := .venv/bin/python
+RUN_STAMP := .venv/.run-stamp
+DEV_STAMP := .venv/.dev-stamp
+
+# As typed: quotes and dollar signs reach the command through its environment, not through make.
+override CSV := $(value CSV)
+override SQL := $(value SQL)
+export CSV SQL
+
+# The servers of `make run`, unless the environment names others.
+SERVERS = $(foreach name,DATABASE_URL REDIS_URL,$(name)="$${$(name):-$$(sed -n 's/^$(name)=//p' .dev/env 2>/dev/null)}")
+
+KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
+	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
+
+.DEFAULT_GOAL := help
+.PHONY: help run reset psql redis-cli import status test check format chaos bench lock clean
+
+help:
+	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+##@ Try it
+
+run: $(RUN_STAMP) ## Start servers and publisher, show the events; Ctrl-C stops everything
+	@$(PYTHON) -m embedded run
+
+psql: $(RUN_STAMP) ## Open psql on the catalog, or run SQL="UPDATE …"
+	@$(PYTHON) -m embedded psql $(if $(SQL),--command "$$SQL")
+
+redis-cli: $(RUN_STAMP) ## Open redis-cli on the stream, or run CMD="XLEN catalog:events"
+	@$(PYTHON) -m embedded redis-cli $(CMD)
+
+import: $(RUN_STAMP) ## Import a catalog: CSV=path
+	@test -n "$$CSV" || { echo "usage: make import CSV=path" >&2; exit 2; }
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m examples.import_catalog "$$CSV"
+
+reset: $(RUN_STAMP) ## Remove the data of `make run` (asks; YES=1 does not)
+	@$(PYTHON) -m embedded reset $(if $(filter 1 yes,$(YES)),--yes)
+
+##@ Operate
+
+status: $(RUN_STAMP) ## How far table, publisher and stream are (JSON=1 for programs)
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher status $(if $(filter 1 yes,$(JSON)),--json)
+
+##@ Develop
+
+check: $(DEV_STAMP) ## All that CI runs: ruff, mypy, import contracts, tests
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+	$(PYTHON) -m pytest
+
+test: $(DEV_STAMP) ## Run the tests; ARGS="-k name" is passed on
+	$(PYTHON) -m pytest $(ARGS)
+
+format: $(DEV_STAMP) ## Format and mend what ruff can mend
+	$(PYTHON) -m ruff format
+	$(PYTHON) -m ruff check --fix
+
+chaos: $(DEV_STAMP) ## Kill everything at random and count the events: SECONDS=60 SEED=1
+	$(if $(SECONDS),CHAOS_SECONDS=$(SECONDS)) $(if $(SEED),CHAOS_SEED=$(SEED)) \
+	  $(PYTHON) -m pytest tests/acceptance/test_chaos.py -s
+
+bench: $(DEV_STAMP) ## Measure: ONLY=name for one, QUICK=1 for a short run
+	$(PYTHON) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(filter 1 yes,$(QUICK)),--quick)
+
+##@ Maintain
+
+lock: $(DEV_STAMP) ## Write both lock files anew from pyproject.toml
+	$(PYTHON) -m uv pip compile $(COMPILE) --extra embedded pyproject.toml -o requirements.lock
+	$(PYTHON) -m uv pip compile $(COMPILE) --extra embedded --extra dev pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove .venv and caches; the data of `make run` stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+
+# The environment: hash-checked, from the lock files; by uv where there is one, by pip otherwise.
+INSTALL = if command -v uv >/dev/null 2>&1; \
+	then uv pip install --quiet --python $(PYTHON) --require-hashes -r $<; \
+	else $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<; fi
+
+$(RUN_STAMP): requirements.lock $(PYTHON)
+	@echo "Installing $< into .venv" >&2
+	@$(INSTALL)
+	@touch $@
+
+# Holds all that the other lock holds, so `make run` has nothing left to install.
+$(DEV_STAMP): requirements-dev.lock $(PYTHON)
+	@echo "Installing $< into .venv" >&2
+	@$(INSTALL)
+	@touch $@ $(RUN_STAMP)
+
+# Run to be believed: a shim may exist without its Python, a Python without its ensurepip.
+$(PYTHON):
+	@for python in python3.13 python3.12 python3.11 python3; do \
+	  if "$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "Making .venv with $$python" >&2; \
+	    "$$python" -m venv .venv && exit 0; \
+	    rm -rf .venv; exit 1; \
+	  fi; \
+	done; \
+	echo "No Python 3.11 or newer with its venv module was found." >&2; \
+	echo "Install one (Debian: python3 and python3-venv; macOS: brew install python), then try again." >&2; \
+	exit 1

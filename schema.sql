@@ -1,0 +1,786 @@
+-- The catalog, its transactional outbox, and the capture that connects them.
+--
+--   1 catalog tables   2 outbox: events, ticks, checkpoints   3 watch() and its triggers   4 what is watched   5 roles
+--
+-- Apply with `make schema`, or `psql --file schema.sql`, as the owner of both schemas. PostgreSQL 15 or newer.
+-- Applying it again, or over an earlier version with data in it, keeps every row and adds what is missing.
+
+BEGIN;
+
+-- A busy table makes this file fail and change nothing, rather than queue every writer behind it.
+SET LOCAL lock_timeout = '10s';
+SET LOCAL client_min_messages = warning;
+SET LOCAL check_function_bodies = on;
+DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('catalog-outbound schema', 0)); END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- 1  Catalog: what admin tools write. A row is deleted by setting deleted_at (it can come back) or by DELETE.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE SCHEMA IF NOT EXISTS catalog;
+
+DO $$
+DECLARE
+    wanted record;
+BEGIN
+    FOR wanted IN VALUES
+        ('publication_status', ARRAY['DRAFT', 'REVIEW', 'PUBLISHED', 'ARCHIVED']),
+        ('visibility', ARRAY['PUBLIC', 'UNLISTED', 'PRIVATE']),
+        ('asset_status', ARRAY['PENDING', 'PROCESSING', 'READY', 'FAILED'])
+    LOOP
+        IF to_regtype('catalog.' || wanted.column1) IS NULL THEN
+            EXECUTE format('CREATE TYPE catalog.%I AS ENUM (%s)', wanted.column1,
+                           (SELECT string_agg(quote_literal(label), ', ') FROM unnest(wanted.column2) AS label));
+        END IF;
+    END LOOP;
+END $$;
+
+CREATE TABLE IF NOT EXISTS catalog.category (
+    id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    slug                text NOT NULL CONSTRAINT category_slug_unique UNIQUE
+                        CONSTRAINT category_slug_form CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(slug) <= 200),
+    name                text NOT NULL,
+    description         text,
+    display_order       integer NOT NULL DEFAULT 0,
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    updated_at          timestamptz NOT NULL DEFAULT now(),
+    deleted_at          timestamptz,
+    created_by_admin_id uuid,
+    updated_by_admin_id uuid
+);
+
+CREATE TABLE IF NOT EXISTS catalog.series (
+    id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    slug                text NOT NULL CONSTRAINT series_slug_unique UNIQUE
+                        CONSTRAINT series_slug_form CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(slug) <= 200),
+    title               text NOT NULL,
+    synopsis            text,
+    hero_image_url      text,
+    banner_image_url    text,
+    tags                text[] NOT NULL DEFAULT '{}',
+    status              catalog.publication_status NOT NULL DEFAULT 'DRAFT',
+    visibility          catalog.visibility NOT NULL DEFAULT 'PRIVATE',
+    release_date        date,
+    owner_id            uuid,
+    category_id         uuid REFERENCES catalog.category (id),
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    updated_at          timestamptz NOT NULL DEFAULT now(),
+    deleted_at          timestamptz,
+    created_by_admin_id uuid,
+    updated_by_admin_id uuid
+);
+CREATE INDEX IF NOT EXISTS series_by_category ON catalog.series (category_id);
+
+CREATE TABLE IF NOT EXISTS catalog.season (
+    id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    series_id           uuid NOT NULL REFERENCES catalog.series (id) ON DELETE CASCADE,
+    sequence_number     integer NOT NULL CONSTRAINT season_sequence_number_positive CHECK (sequence_number > 0),
+    title               text,
+    synopsis            text,
+    status              catalog.publication_status NOT NULL DEFAULT 'DRAFT',
+    release_date        date,
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    updated_at          timestamptz NOT NULL DEFAULT now(),
+    deleted_at          timestamptz,
+    created_by_admin_id uuid,
+    updated_by_admin_id uuid,
+    CONSTRAINT season_number_unique_in_series UNIQUE (series_id, sequence_number)
+);
+
+CREATE TABLE IF NOT EXISTS catalog.episode (
+    id                    uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    slug                  text NOT NULL CONSTRAINT episode_slug_unique UNIQUE
+                          CONSTRAINT episode_slug_form CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(slug) <= 200),
+    series_id             uuid NOT NULL REFERENCES catalog.series (id) ON DELETE CASCADE,
+    season_id             uuid REFERENCES catalog.season (id) ON DELETE CASCADE,
+    title                 text NOT NULL,
+    synopsis              text,
+    duration_seconds      integer CONSTRAINT episode_duration_not_negative CHECK (duration_seconds >= 0),
+    status                catalog.publication_status NOT NULL DEFAULT 'DRAFT',
+    visibility            catalog.visibility NOT NULL DEFAULT 'PRIVATE',
+    published_at          timestamptz,
+    availability_start    timestamptz,
+    availability_end      timestamptz,
+    hero_image_url        text,
+    default_thumbnail_url text,
+    captions              jsonb NOT NULL DEFAULT '{}' CONSTRAINT episode_captions_by_language CHECK (jsonb_typeof(captions) = 'object'),
+    tags                  text[] NOT NULL DEFAULT '{}',
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    updated_at            timestamptz NOT NULL DEFAULT now(),
+    deleted_at            timestamptz,
+    created_by_admin_id   uuid,
+    updated_by_admin_id   uuid,
+    CONSTRAINT episode_availability_in_order CHECK (availability_start < availability_end)
+);
+CREATE INDEX IF NOT EXISTS episode_by_series ON catalog.episode (series_id);
+CREATE INDEX IF NOT EXISTS episode_by_season ON catalog.episode (season_id);
+
+CREATE TABLE IF NOT EXISTS catalog.media_asset (
+    id                    uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    episode_id            uuid NOT NULL CONSTRAINT media_asset_one_per_episode UNIQUE
+                          REFERENCES catalog.episode (id) ON DELETE CASCADE,
+    source_upload_id      uuid,
+    streaming_asset_id    text,
+    manifest_url          text,
+    default_thumbnail_url text,
+    status                catalog.asset_status NOT NULL DEFAULT 'PENDING',
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    updated_at            timestamptz NOT NULL DEFAULT now(),
+    deleted_at            timestamptz,
+    created_by_admin_id   uuid,
+    updated_by_admin_id   uuid,
+    CONSTRAINT media_asset_ready_has_manifest CHECK (status <> 'READY' OR manifest_url IS NOT NULL)
+);
+
+CREATE TABLE IF NOT EXISTS catalog.media_asset_variant (
+    id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    media_asset_id uuid NOT NULL REFERENCES catalog.media_asset (id) ON DELETE CASCADE,
+    label          text NOT NULL,
+    width          integer NOT NULL CONSTRAINT media_asset_variant_width_positive CHECK (width > 0),
+    height         integer NOT NULL CONSTRAINT media_asset_variant_height_positive CHECK (height > 0),
+    bitrate_kbps   integer NOT NULL CONSTRAINT media_asset_variant_bitrate_positive CHECK (bitrate_kbps > 0),
+    codec          text NOT NULL,
+    frame_rate     numeric(6, 3) CONSTRAINT media_asset_variant_frame_rate_positive CHECK (frame_rate > 0),
+    CONSTRAINT media_asset_variant_label_unique_in_asset UNIQUE (media_asset_id, label)
+);
+
+-- A CHECK cannot look into another table, so the CDN's origin is written into the constraint itself: rows that are
+-- there already are checked too, and a manifest elsewhere is refused whoever writes it.
+CREATE OR REPLACE FUNCTION catalog.set_cdn_base_url(base_url text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    prefix text := rtrim(base_url, '/') || '/';
+BEGIN
+    IF prefix !~ '^https://[a-z0-9.-]+(:[0-9]+)?/([A-Za-z0-9._~-]+/)*$' THEN
+        RAISE EXCEPTION 'CDN base URL % is not an HTTPS URL such as https://cdn.example.com', quote_nullable(base_url)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    ALTER TABLE catalog.media_asset DROP CONSTRAINT IF EXISTS media_asset_manifest_on_cdn;
+    EXECUTE format(
+        'ALTER TABLE catalog.media_asset ADD CONSTRAINT media_asset_manifest_on_cdn'
+        ' CHECK (starts_with(manifest_url, %L) AND manifest_url !~ %L)', prefix, '[\s\\]|/\.\.(/|$)');
+END $$;
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'media_asset_manifest_on_cdn'
+                   AND conrelid = 'catalog.media_asset'::regclass) THEN
+        PERFORM catalog.set_cdn_base_url('https://cdn.example.com');
+    END IF;
+END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- 2  Outbox: what changed, in the writer's own transaction; and ticks, which give every change its place in the stream.
+--    Rows are inserted and never updated, so there is nothing to vacuum; old ones leave with their whole partition.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE SCHEMA IF NOT EXISTS outbox;
+
+CREATE SEQUENCE IF NOT EXISTS outbox.event_id AS bigint CACHE 1;
+
+-- One row for each change, in the order of id. xid stands before id because defaults are drawn in this order: a
+-- transaction has its number before it draws an id, so one that starts after a tick has only ids above its id_floor.
+-- payload is text because it is sent as it is stored. No column holds U+001E or U+001F, between which the publisher packs
+-- events: JSON escapes them, and watch() sees to the keys. There is no CHECK, which would cost each writer more than its
+-- insert does; the capture functions are the only writers.
+CREATE TABLE IF NOT EXISTS outbox.event (
+    stretch     integer NOT NULL,
+    xid         xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    id          bigint NOT NULL DEFAULT nextval('outbox.event_id'),
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    entity      text NOT NULL,
+    entity_id   text NOT NULL,
+    operation   text NOT NULL,
+    payload     text NOT NULL,
+    -- SET LOCAL outbox.traceparent = '00-…' in the writer's transaction; anything else than the W3C form is left out.
+    traceparent text DEFAULT substring(current_setting('outbox.traceparent', true)
+                                       FROM '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'),
+    PRIMARY KEY (id, stretch)
+) PARTITION BY LIST (stretch);
+
+-- The events of a transaction that outlived a tick are found by its number, in order, without a sort.
+CREATE INDEX IF NOT EXISTS event_by_transaction ON outbox.event (xid, id);
+
+-- A partition is a stretch of time. Captures write into the newest one, whose default says which it is; a capture that
+-- still writes into the one before, because it began before there was a newer one, does no harm.
+CREATE TABLE IF NOT EXISTS outbox.event_1 PARTITION OF outbox.event (stretch DEFAULT 1) FOR VALUES IN (1);
+
+-- A tick is a stored snapshot. Its events are the rows visible in it and not in the tick before, ordered by id.
+CREATE TABLE IF NOT EXISTS outbox.tick (
+    ms           bigint NOT NULL PRIMARY KEY,  -- milliseconds since 1970; strictly increasing; the first half of its IDs
+    snapshot     pg_snapshot NOT NULL,
+    id_floor     bigint NOT NULL,              -- transactions that start after this tick draw higher ids
+    id_top       bigint NOT NULL,              -- the highest id among its events
+    events       bigint NOT NULL CONSTRAINT tick_not_empty CHECK (events > 0),
+    total_before bigint NOT NULL               -- events of all ticks before it
+) PARTITION BY RANGE (ms);
+
+-- How far a reader of the ticks has come: event seq of tick ms, and everything before it, is done.
+CREATE TABLE IF NOT EXISTS outbox.checkpoint (
+    name       text PRIMARY KEY,
+    ms         bigint NOT NULL,
+    seq        bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+) WITH (fillfactor = 10);
+
+CREATE OR REPLACE FUNCTION outbox.ensure_tick_partition(at_ms bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    day  bigint := at_ms / 86400000;
+    name text := 'tick_' || to_char(to_timestamp(day * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD');
+BEGIN
+    IF to_regclass('outbox.' || name) IS NULL THEN
+        EXECUTE format('CREATE TABLE outbox.%I PARTITION OF outbox.tick FOR VALUES FROM (%s) TO (%s)',
+                       name, day * 86400000, (day + 1) * 86400000);
+    END IF;
+END $$;
+
+-- Make a tick if anything has been committed since the last one. Always returns one row; ms is null where no tick was
+-- made. One round trip, one commit; the caller may use its IDs when the call has returned.
+--
+-- since_ms, since, since_floor: what an earlier call returned while it found nothing after tick since_ms. Then nothing
+-- older than that needs to be looked at again, however much an open transaction has written since.
+-- above_ms: the tick's ms is above this too (the stream's last ID, when somebody else wrote to the stream).
+DO $$
+BEGIN
+    IF to_regtype('outbox.tick_made') IS NULL THEN
+        CREATE TYPE outbox.tick_made AS (
+            ms bigint, snapshot pg_snapshot, id_floor bigint, id_top bigint, events bigint, total_before bigint,
+            previous_ms bigint, previous_snapshot pg_snapshot, previous_floor bigint
+        );
+    END IF;
+END $$;
+CREATE OR REPLACE FUNCTION outbox.make_tick(
+    since_ms bigint DEFAULT NULL, since pg_snapshot DEFAULT NULL, since_floor bigint DEFAULT NULL,
+    above_ms bigint DEFAULT 0
+) RETURNS outbox.tick_made
+-- The planner cannot know how few rows lie above a floor; left alone, a cached plan reads the whole table.
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    made  outbox.tick_made;
+    ended xid8[];
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'ticks are made on the primary only: a standby does not know which transactions are in progress'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'ticks are made at READ COMMITTED only: here the snapshot is older than the lock'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    ELSIF current_setting('synchronous_commit') = 'off' THEN
+        -- The stream must never hold an ID that a crash of this server takes back.
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+
+    -- The lock is taken in a statement before the snapshot, so snapshots are taken in the order of the ticks.
+    PERFORM pg_advisory_xact_lock(hashtextextended('outbox.tick', 0));
+    SELECT t.ms, t.snapshot, t.id_floor, t.total_before + t.events, t.ms + (t.events >> 20)
+      INTO made.previous_ms, made.previous_snapshot, made.previous_floor, made.total_before, made.ms
+      FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1;
+    IF since_ms IS DISTINCT FROM made.previous_ms OR since IS NULL THEN
+        since := coalesce(made.previous_snapshot, '1:1:');
+        since_floor := coalesce(made.previous_floor, -1);
+    END IF;
+
+    -- The floor is read before the snapshot: whoever starts after the snapshot draws above it.
+    SELECT s.last_value - (NOT s.is_called)::int INTO made.id_floor FROM outbox.event_id AS s;
+    SELECT pg_current_snapshot() INTO made.snapshot;
+    ended := ARRAY(SELECT x FROM pg_snapshot_xip(since) AS x WHERE pg_visible_in_snapshot(x, made.snapshot));
+
+    SELECT sum(part.events), max(part.top) INTO made.events, made.id_top
+      FROM (
+          SELECT count(*) AS events, max(e.id) AS top
+            FROM outbox.event AS e
+           WHERE e.id > since_floor
+             AND pg_visible_in_snapshot(e.xid, made.snapshot) AND NOT pg_visible_in_snapshot(e.xid, since)
+          UNION ALL
+          SELECT count(*), max(e.id)
+            FROM unnest(ended) AS x CROSS JOIN LATERAL
+                 (SELECT o.id FROM outbox.event AS o WHERE o.xid = x AND o.id <= since_floor) AS e
+      ) AS part;
+
+    IF made.events = 0 THEN
+        made.ms := NULL;
+        RETURN made;
+    END IF;
+    made.total_before := coalesce(made.total_before, 0);
+    made.ms := greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, made.ms + 1, above_ms + 1);
+    PERFORM outbox.ensure_tick_partition(made.ms);
+    INSERT INTO outbox.tick (ms, snapshot, id_floor, id_top, events, total_before)
+    VALUES (made.ms, made.snapshot, made.id_floor, made.id_top, made.events, made.total_before);
+    RETURN made;
+END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- 3  Capture: outbox.watch(table, …) writes the trigger functions of a table, as plain SQL over its columns.
+--    Statement triggers with transition tables: one INSERT into the outbox for each statement, however many rows.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- What is watched, as it was asked for; `watch` fills it, `unwatch` removes from it.
+CREATE TABLE IF NOT EXISTS outbox.watched (
+    source      regclass PRIMARY KEY,
+    entity      text,
+    key         name NOT NULL,
+    context     name[] NOT NULL,
+    long        name[] NOT NULL,
+    ignore      name[] NOT NULL,
+    soft_delete name,
+    part        text,
+    part_of     regclass,
+    definition  text NOT NULL,
+    CONSTRAINT watched_entity_or_part CHECK ((entity IS NULL) = (part IS NOT NULL) AND (part IS NULL) = (part_of IS NULL))
+);
+
+-- duration_seconds -> durationSeconds; a name that is camelCase already stays as it is.
+CREATE OR REPLACE FUNCTION outbox.camel_case(column_name name) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(CASE WHEN position = 1 THEN word ELSE upper(left(word, 1)) || substr(word, 2) END, '' ORDER BY position)
+      FROM regexp_split_to_table(column_name, '(?<=[A-Za-z0-9])_+(?=[A-Za-z0-9])') WITH ORDINALITY AS w (word, position)
+$$;
+
+-- The SQL of each column of a watched table, from which `capture_sql` puts its statements together. @ stands for the
+-- row: o before the statement, n after it.
+CREATE OR REPLACE FUNCTION outbox.column_sql(source regclass, long name[])
+RETURNS TABLE (
+    name       name,
+    json_key   text,  -- "key":
+    comparable text,  -- what differs when the column has changed
+    json_text  text,  -- its value as JSON text; null for null
+    too_long   text   -- whether a payload leaves the value out; null where it never does
+)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT a.attname,
+           to_json(outbox.camel_case(a.attname))::text || ':',
+           CASE
+               -- Text by its bytes, whatever its collation calls equal; a type without an equality by its text.
+               WHEN t.typcategory = 'S' THEN format('@.%I::text COLLATE "C"', a.attname)
+               WHEN coalesce(element.typcategory, t.typcategory) = 'G'
+                 OR coalesce(element.typname, t.typname) IN ('json', 'xml') THEN format('@.%I::text', a.attname)
+               ELSE format('@.%I', a.attname)
+           END,
+           CASE
+               WHEN t.typname = 'jsonb' THEN format('@.%I::text', a.attname)
+               -- Through jsonb, which keeps no line breaks between its values.
+               WHEN t.typname = 'json' OR t.typtype = 'c' OR element.oid IS NOT NULL
+               THEN format('to_jsonb(@.%I)::text', a.attname)
+               ELSE format('to_json(@.%I)::text', a.attname)
+           END,
+           CASE
+               WHEN a.attname = ANY (long) THEN format('@.%I IS DISTINCT FROM NULL', a.attname)
+               WHEN t.typlen <> -1 THEN NULL
+               WHEN t.typcategory = 'S' THEN format('octet_length(@.%I) > 1024', a.attname)
+               ELSE format('octet_length(@.%I::text) > 1024', a.attname)
+           END
+      FROM pg_attribute AS a
+      JOIN pg_type AS declared ON declared.oid = a.atttypid
+      JOIN pg_type AS t ON t.oid = CASE declared.typtype WHEN 'd' THEN declared.typbasetype ELSE declared.oid END
+      LEFT JOIN pg_type AS element ON element.oid = t.typelem AND t.typcategory = 'A'
+     WHERE a.attrelid = source AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
+     ORDER BY a.attnum
+$$;
+
+-- Where captures write: straight into the newest partition. Going through outbox.event would cost a single-row write
+-- more than all the rest of its capture.
+CREATE OR REPLACE FUNCTION outbox.current_partition() RETURNS regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'outbox.event'::regclass ORDER BY inhrelid DESC LIMIT 1
+$$;
+
+CREATE OR REPLACE FUNCTION outbox.checked_key(value text, source regclass) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF value ~ '[\x1e\x1f]' THEN
+        RAISE EXCEPTION 'the key % of % holds a control character (U+001E or U+001F), which an event cannot carry',
+            to_json(value), source USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN value;
+END $$;
+
+-- SQL of the entityId. UUIDs and numbers cannot hold the separators; other keys are looked at.
+CREATE OR REPLACE FUNCTION outbox.entity_id_sql(source regclass, key name, row_alias text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format(CASE WHEN atttypid IN ('uuid'::regtype, 'bigint'::regtype, 'integer'::regtype) THEN '%s.%I::text'
+                       ELSE 'outbox.checked_key(%s.%I::text, %L)' END, row_alias, key, source)
+      FROM pg_attribute WHERE attrelid = source AND attname = key
+$$;
+
+-- The end of every capture: ring the publisher's bell, but only while it sleeps, because a NOTIFY in every commit would
+-- make commits wait for each other. It goes to sleep by taking this lock for itself, which it cannot while a transaction
+-- that came through here is open: a writer either keeps it awake until the commit, or wakes it with the commit.
+CREATE OR REPLACE FUNCTION outbox.ring_sql() RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT $sql$IF FOUND AND NOT pg_try_advisory_xact_lock_shared(hashtextextended('outbox.bell', 0)) THEN
+        PERFORM pg_notify('outbox.bell', '');
+    END IF;
+    RETURN NULL;$sql$
+$$;
+
+-- A payload out of its parts, each a list of members with commas between, empty or null where there is none. Planned
+-- into the statement that calls it, which is why it has no search_path of its own.
+CREATE OR REPLACE FUNCTION outbox.payload(context text, fields text, omitted text, previous text) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT '{' || concat_ws(',', nullif(context, ''), nullif(fields, ''), '"$omitted":[' || nullif(omitted, '') || ']',
+                            '"$previous":{' || nullif(previous, '') || '}') || '}'
+$$;
+
+-- SQL that joins members, leaving out those that are null.
+CREATE OR REPLACE FUNCTION outbox.list_sql(members text[]) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format($sql$concat_ws(',', %s)$sql$, array_to_string('NULL'::text || members, ', '))
+$$;
+
+-- The body of the trigger function for each kind of statement on a watched table.
+CREATE OR REPLACE FUNCTION outbox.capture_sql(w outbox.watched) RETURNS TABLE (kind text, body text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c         record;
+    unwatched name[] := array_remove(w.ignore || w.key || w.soft_delete, NULL);
+    live      text := format(CASE WHEN w.soft_delete IS NULL THEN '@.%I IS NOT NULL'
+                                  ELSE '(@.%I IS NOT NULL AND @.%I IS NULL)' END, w.key, w.soft_delete);
+    live_o    text := replace(live, '@', 'o');
+    live_n    text := replace(live, '@', 'n');
+    entity_id_o text := outbox.entity_id_sql(w.source, w.key, 'o');
+    entity_id_n text := outbox.entity_id_sql(w.source, w.key, 'n');
+    destination text := outbox.current_partition();
+    old_c     text;
+    new_c     text;
+    differs   text;
+    member    text;
+    label     text;
+    context   text[] := '{}';  -- members of a payload, of row @
+    created   text[] := '{}';
+    updated   text[] := '{}';
+    previous  text[] := '{}';
+    created_too_long text[] := '{}';
+    updated_too_long text[] := '{}';
+    one_row     text := '';    -- the same for an update of one row, as statements
+    context_sql text;
+    context_o   text;
+    context_n   text;
+BEGIN
+    FOR c IN SELECT * FROM outbox.column_sql(w.source, w.long) LOOP
+        old_c := replace(c.comparable, '@', 'o');
+        new_c := replace(c.comparable, '@', 'n');
+        differs := format('%s IS DISTINCT FROM %s', new_c, old_c);
+        IF c.name = ANY (w.context) THEN
+            member := format($sql$%L || coalesce(%s, 'null')$sql$, c.json_key, c.json_text);
+            context := context || member;
+            previous := previous || format('CASE WHEN %s THEN %s END', differs, replace(member, '@', 'o'));
+            one_row := one_row || format($sql$
+            IF %s THEN previous := concat_ws(',', previous, %s); END IF;$sql$, differs, replace(member, '@', 'o'));
+        ELSIF c.name <> ALL (unwatched) THEN
+            member := format($sql$%L || coalesce(%s, 'null')$sql$, c.json_key, replace(
+                CASE WHEN c.too_long IS NULL THEN c.json_text
+                     ELSE format('CASE WHEN NOT (%s) THEN %s END', c.too_long, c.json_text) END, '@', 'n'));
+            created := created || format('CASE WHEN n.%I IS DISTINCT FROM NULL THEN %s END', c.name, member);
+            -- A row that comes back has no old values to compare with: all that is not null is new.
+            updated := updated || format('CASE WHEN %s IS DISTINCT FROM CASE WHEN %s THEN %s END THEN %s END',
+                                         new_c, live_o, old_c, member);
+            IF c.too_long IS NOT NULL THEN
+                label := rtrim(c.json_key, ':');
+                c.too_long := replace(c.too_long, '@', 'n');
+                created_too_long := created_too_long || format('CASE WHEN %s THEN %L END', c.too_long, label);
+                updated_too_long := updated_too_long || format(
+                    'CASE WHEN %s THEN CASE WHEN %s IS DISTINCT FROM CASE WHEN %s THEN %s END THEN %L END END',
+                    c.too_long, new_c, live_o, old_c, label);
+            END IF;
+            one_row := one_row || format($sql$
+            IF %s THEN
+                fields := concat_ws(',', fields, %s);%s
+            END IF;$sql$, differs, member, CASE WHEN c.too_long IS NOT NULL THEN format($sql$
+                IF %s THEN omitted := concat_ws(',', omitted, %L); END IF;$sql$, c.too_long, label) END);
+        END IF;
+    END LOOP;
+
+    context_sql := outbox.list_sql(context);
+    context_o := replace(context_sql, '@', 'o');
+    context_n := replace(context_sql, '@', 'n');
+
+    RETURN QUERY SELECT 'insert', format($body$
+BEGIN
+    INSERT INTO %1$s (entity, entity_id, operation, payload)
+    SELECT %2$L, change.entity_id, 'create', outbox.payload(change.context, change.fields, change.omitted, NULL)
+      FROM (SELECT %3$s AS entity_id, %4$s AS context, %5$s AS fields, %6$s AS omitted
+              FROM new_rows AS n WHERE %7$s OFFSET 0) AS change;
+    %8$s
+END $body$,
+        destination, w.entity, entity_id_n, context_n, outbox.list_sql(created), outbox.list_sql(created_too_long),
+        live_n, outbox.ring_sql());
+
+    RETURN QUERY SELECT 'delete', format($body$
+BEGIN
+    INSERT INTO %1$s (entity, entity_id, operation, payload)
+    SELECT %2$L, %3$s, 'delete', outbox.payload(%4$s, NULL, NULL, NULL)
+      FROM old_rows AS o WHERE %5$s;
+    %6$s
+END $body$,
+        destination, w.entity, entity_id_o, context_o, live_o, outbox.ring_sql());
+
+    -- The common update, of one row that stays alive, has a way of its own: preparing the general statement, with an
+    -- expression for every column and operation, costs several times what it then does for a single row.
+    -- In the general one a row is the same row while its key is; one that changed its key has no partner, and is a
+    -- delete and a create, in this order. A full join has no nested loop, so a plan cached for two rows serves millions.
+    RETURN QUERY SELECT 'update', format($body$
+#variable_conflict use_column
+DECLARE
+    o        record;
+    n        record;
+    fields   text;
+    omitted  text;
+    previous text;
+BEGIN
+    PERFORM FROM new_rows OFFSET 1;
+    IF NOT FOUND THEN
+        SELECT * INTO o FROM old_rows;
+        SELECT * INTO n FROM new_rows;
+        IF n.%2$I IS NULL THEN
+            RETURN NULL;
+        ELSIF n.%2$I = o.%2$I AND %3$s AND %4$s THEN%5$s
+            IF fields IS NULL AND previous IS NULL THEN
+                RETURN NULL;
+            END IF;
+            INSERT INTO %1$s (entity, entity_id, operation, payload)
+            VALUES (%6$L, %7$s, 'update', outbox.payload(%8$s, fields, omitted, previous));
+            %9$s
+        END IF;
+    END IF;
+
+    INSERT INTO %1$s (entity, entity_id, operation, payload)
+    SELECT %6$L, CASE WHEN change.is_there THEN change.new_id ELSE change.old_id END, change.operation,
+           outbox.payload(change.context, CASE WHEN change.operation <> 'delete' THEN change.fields END,
+                          CASE WHEN change.operation <> 'delete' THEN change.omitted END,
+                          CASE WHEN change.was_there AND change.is_there THEN change.previous END)
+      FROM (SELECT o.%2$I IS NOT NULL AS was_there, n.%2$I IS NOT NULL AS is_there,
+                   %10$s AS old_id, %7$s AS new_id,
+                   CASE WHEN n.%2$I IS NULL THEN %11$s ELSE %8$s END AS context,
+                   %12$s AS fields, %13$s AS omitted, %14$s AS previous,
+                   CASE WHEN %3$s AND %4$s THEN 'update' WHEN %3$s THEN 'delete' WHEN %4$s THEN 'create' END AS operation
+              FROM old_rows AS o FULL JOIN new_rows AS n ON n.%2$I = o.%2$I OFFSET 0) AS change
+     WHERE change.operation IN ('create', 'delete') OR change.operation = 'update' AND (change.fields <> '' OR change.previous <> '')
+     ORDER BY change.was_there DESC;
+    %9$s
+END $body$,
+        destination, w.key, live_o, live_n, one_row, w.entity, entity_id_n, context_n, outbox.ring_sql(),
+        entity_id_o, context_o, outbox.list_sql(updated), outbox.list_sql(updated_too_long), outbox.list_sql(previous));
+END $$;
+
+-- The same for a table whose rows are a part of another entity, as the variants are of a media asset: an update of
+-- that entity. Its row is locked first, as every writer of it does, so that its events keep their order; an owner
+-- that is deleted, or goes in the same statement, has nothing more to say.
+CREATE OR REPLACE FUNCTION outbox.capture_part_sql(w outbox.watched) RETURNS TABLE (kind text, body text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    owner    outbox.watched;
+    context  text[];
+    columns  text;
+    affected text;
+    omitted  text := to_json(w.part)::text;
+BEGIN
+    SELECT * INTO owner FROM outbox.watched WHERE source = w.part_of;
+    SELECT array_agg(format($sql$%L || coalesce(%s, 'null')$sql$, c.json_key, replace(c.json_text, '@', 'p'))) INTO context
+      FROM outbox.column_sql(w.part_of, '{}') AS c WHERE c.name = ANY (owner.context);
+    SELECT string_agg(replace(c.comparable, '@.', ''), ', ') INTO columns
+      FROM outbox.column_sql(w.source, '{}') AS c WHERE c.name <> ALL (w.ignore || w.key);
+    FOREACH kind IN ARRAY ARRAY['insert', 'delete', 'update'] LOOP
+        affected := CASE kind
+            WHEN 'insert' THEN 'SELECT %1$I FROM new_rows'
+            WHEN 'delete' THEN 'SELECT %1$I FROM old_rows'
+            ELSE 'SELECT %1$I FROM (SELECT %1$I, %2$s FROM new_rows EXCEPT ALL SELECT %1$I, %2$s FROM old_rows) AS appeared'
+                 ' UNION SELECT %1$I FROM (SELECT %1$I, %2$s FROM old_rows EXCEPT ALL SELECT %1$I, %2$s FROM new_rows) AS gone'
+        END;
+        body := format($body$
+BEGIN
+    INSERT INTO %1$s (entity, entity_id, operation, payload)
+    SELECT %2$L, %3$s, 'update', outbox.payload(%4$s, %5$L, %6$L, NULL)
+      FROM (SELECT * FROM %7$s AS p
+             WHERE p.%8$I IN (%9$s)%10$s
+             ORDER BY p.%8$I FOR NO KEY UPDATE) AS p;
+    %11$s
+END $body$,
+            outbox.current_partition(), owner.entity, outbox.entity_id_sql(owner.source, owner.key, 'p'),
+            outbox.list_sql(context), omitted || ':null', omitted, owner.source, owner.key, format(affected, w.key, columns),
+            CASE WHEN owner.soft_delete IS NOT NULL THEN format(' AND p.%I IS NULL', owner.soft_delete) END, outbox.ring_sql());
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- The name that a table's capture functions share. Names in PostgreSQL end after 63 bytes.
+CREATE OR REPLACE FUNCTION outbox.capture_name(source regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN octet_length(n.nspname || c.relname) <= 45 THEN format('capture_%s_%s', n.nspname, c.relname)
+                ELSE format('capture_%s_%s', left(c.relname, 10), md5(format('%s.%s', n.nspname, c.relname))) END
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = source
+$$;
+
+CREATE OR REPLACE FUNCTION outbox.refuse_truncate() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'TRUNCATE of % would remove rows without an event for each', TG_RELID::regclass
+        USING ERRCODE = 'feature_not_supported',
+              HINT = format('DELETE the rows, or stop the capture first: SELECT outbox.unwatch(%L);', TG_RELID::regclass);
+END $$;
+
+-- Raise an error that says what is wrong with a request to watch a table, if anything is.
+CREATE OR REPLACE FUNCTION outbox.check_watch(w outbox.watched) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    unknown name;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_class WHERE oid = w.source AND relkind = 'r' AND relpersistence <> 't'
+                                          AND NOT relispartition) THEN
+        RAISE EXCEPTION 'cannot watch %: only ordinary tables can be watched, not views, partitions or temporary tables', w.source
+            USING ERRCODE = 'wrong_object_type';
+    END IF;
+    SELECT asked INTO unknown
+      FROM unnest(array_remove(w.key || w.context || w.long || w.ignore || w.soft_delete, NULL)) AS asked
+     WHERE NOT EXISTS (SELECT FROM pg_attribute
+                        WHERE attrelid = w.source AND attname = asked AND attnum > 0 AND NOT attisdropped);
+    IF FOUND THEN
+        RAISE EXCEPTION 'cannot watch %: it has no column %', w.source, quote_ident(unknown)
+            USING ERRCODE = 'undefined_column';
+    END IF;
+    IF w.part_of IS NOT NULL THEN
+        IF NOT EXISTS (SELECT FROM outbox.watched WHERE source = w.part_of AND part_of IS NULL) THEN
+            RAISE EXCEPTION 'cannot watch % as a part of %: watch that table first', w.source, w.part_of
+                USING ERRCODE = 'object_not_in_prerequisite_state';
+        ELSIF w.part IS NULL THEN
+            RAISE EXCEPTION 'cannot watch % as a part of %: give it a name with part => …', w.source, w.part_of
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    ELSIF NOT EXISTS (
+        SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+         WHERE i.indrelid = w.source AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 1
+           AND a.attname = w.key AND a.attnotnull) THEN
+        RAISE EXCEPTION 'cannot watch %: key % is neither the primary key nor unique and not null', w.source, quote_ident(w.key)
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF w.entity IS NULL OR w.entity !~ '^[A-Za-z][A-Za-z0-9_.-]{0,99}$' THEN
+        RAISE EXCEPTION 'cannot watch %: entity % is not a name such as mediaAsset', w.source, quote_nullable(w.entity)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END $$;
+
+-- Capture every change of a table.
+--
+--   entity       what its events call it, in camelCase: 'mediaAsset'
+--   key          the column whose value is the event's entityId; the primary key, or unique and not null
+--   context      columns that every payload carries, whatever the operation
+--   long         columns whose values never travel: null in the payload and named in $omitted
+--   ignore       columns whose changes raise no event
+--   soft_delete  the timestamp column that deletes the row when it is set
+--   part_of, part   instead of entity: the rows are a part, called `part`, of the entity in table `part_of`, and `key`
+--                is the column that refers to its key; every change is an update of that entity
+--
+-- Call it again after ALTER TABLE … ADD or DROP COLUMN, and with other arguments to change them; a call that changes
+-- nothing takes no lock on the table.
+CREATE OR REPLACE FUNCTION outbox.watch(
+    source regclass, entity text DEFAULT NULL, key name DEFAULT 'id', context name[] DEFAULT '{}', long name[] DEFAULT '{}',
+    ignore name[] DEFAULT '{}', soft_delete name DEFAULT NULL, part text DEFAULT NULL, part_of regclass DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    w        outbox.watched;
+    captured record;
+BEGIN
+    w := ROW(source, entity, key, context, long, ignore, soft_delete, part, part_of, '');
+    PERFORM outbox.check_watch(w);
+
+    FOR captured IN SELECT * FROM outbox.capture_sql(w) WHERE w.part_of IS NULL
+                    UNION ALL SELECT * FROM outbox.capture_part_sql(w) WHERE w.part_of IS NOT NULL
+    LOOP
+        w.definition := w.definition || captured.body;
+        -- The writer needs no right on the outbox. Timestamps become JSON in UTC, whatever the writer's time zone.
+        EXECUTE format('CREATE OR REPLACE FUNCTION outbox.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER'
+                       ' SET search_path = pg_catalog, pg_temp SET TimeZone = ''UTC'' AS %L',
+                       outbox.capture_name(source) || '_' || captured.kind, captured.body);
+    END LOOP;
+
+    IF EXISTS (SELECT FROM outbox.watched AS was WHERE was IS NOT DISTINCT FROM w)
+       AND 4 = (SELECT count(*) FROM pg_trigger WHERE tgrelid = source AND tgenabled <> 'D' AND tgname IN
+                ('outbox_insert', 'outbox_update', 'outbox_delete', 'outbox_truncate')) THEN
+        RETURN;
+    END IF;
+    DELETE FROM outbox.watched AS was WHERE was.source = watch.source;
+    INSERT INTO outbox.watched SELECT w.*;
+    FOR captured IN VALUES ('insert', 'NEW TABLE AS new_rows'), ('delete', 'OLD TABLE AS old_rows'),
+                           ('update', 'OLD TABLE AS old_rows NEW TABLE AS new_rows')
+    LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %s REFERENCING %s FOR EACH STATEMENT EXECUTE FUNCTION outbox.%I()',
+                       'outbox_' || captured.column1, captured.column1, source, captured.column2,
+                       outbox.capture_name(source) || '_' || captured.column1);
+    END LOOP;
+    EXECUTE format('CREATE OR REPLACE TRIGGER outbox_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT'
+                   ' EXECUTE FUNCTION outbox.refuse_truncate()', source);
+END $$;
+
+-- Stop capturing a table. Its past events stay.
+CREATE OR REPLACE FUNCTION outbox.unwatch(source regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    part regclass;
+    kind text;
+BEGIN
+    SELECT w.source INTO part FROM outbox.watched AS w WHERE w.part_of = unwatch.source;
+    IF FOUND THEN
+        RAISE EXCEPTION 'cannot unwatch %: % is watched as a part of it', source, part
+            USING ERRCODE = 'object_in_use', HINT = format('First: SELECT outbox.unwatch(%L);', part);
+    END IF;
+    DELETE FROM outbox.watched AS w WHERE w.source = unwatch.source;
+    FOREACH kind IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
+        EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', 'outbox_' || kind, source);
+        IF kind <> 'truncate' THEN
+            EXECUTE format('DROP FUNCTION IF EXISTS outbox.%I()', outbox.capture_name(source) || '_' || kind);
+        END IF;
+    END LOOP;
+END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- 4  What of the catalog is watched.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+BEGIN
+    PERFORM outbox.watch('catalog.category', entity => 'category', context => '{slug}', long => '{description}',
+                        ignore => '{updated_at,created_by_admin_id,updated_by_admin_id}', soft_delete => 'deleted_at');
+    PERFORM outbox.watch('catalog.series', entity => 'series', context => '{slug,category_id}', long => '{synopsis}',
+                        ignore => '{updated_at,created_by_admin_id,updated_by_admin_id}', soft_delete => 'deleted_at');
+    PERFORM outbox.watch('catalog.season', entity => 'season', context => '{series_id}', long => '{synopsis}',
+                        ignore => '{updated_at,created_by_admin_id,updated_by_admin_id}', soft_delete => 'deleted_at');
+    PERFORM outbox.watch('catalog.episode', entity => 'episode', context => '{slug,series_id,season_id}', long => '{synopsis,captions}',
+                        ignore => '{updated_at,created_by_admin_id,updated_by_admin_id}', soft_delete => 'deleted_at');
+    PERFORM outbox.watch('catalog.media_asset', entity => 'mediaAsset', context => '{episode_id}',
+                        ignore => '{updated_at,created_by_admin_id,updated_by_admin_id}', soft_delete => 'deleted_at');
+    PERFORM outbox.watch('catalog.media_asset_variant', key => 'media_asset_id', part => 'variants', part_of => 'catalog.media_asset');
+END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- 5  Roles, without login: grant them to the users that each process connects as.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['catalog_writer', 'outbox_publisher', 'feed_projector', 'feed_reader'] LOOP
+        IF to_regrole(role) IS NULL THEN
+            -- Roles belong to the whole server: another database's schema may be applied at this moment.
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;
+            END;
+        END IF;
+    END LOOP;
+END $$;
+
+REVOKE ALL ON SCHEMA catalog, outbox FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA catalog, outbox FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA catalog TO catalog_writer, feed_projector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA catalog TO catalog_writer;
+GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO feed_projector;
+
+GRANT USAGE ON SCHEMA outbox TO outbox_publisher, feed_projector;
+GRANT SELECT ON outbox.event, outbox.tick, outbox.event_id TO outbox_publisher, feed_projector;
+GRANT INSERT ON outbox.tick TO outbox_publisher, feed_projector;
+GRANT SELECT, INSERT, UPDATE ON outbox.checkpoint TO outbox_publisher, feed_projector;
+GRANT EXECUTE ON FUNCTION outbox.make_tick, outbox.ensure_tick_partition TO outbox_publisher, feed_projector;
+
+COMMIT;

