@@ -205,12 +205,16 @@ CREATE INDEX IF NOT EXISTS event_by_transaction ON outbox.event (xid, id);
 -- still writes into the one before, because it began before there was a newer one, does no harm.
 CREATE TABLE IF NOT EXISTS outbox.event_1 PARTITION OF outbox.event (stretch DEFAULT 1) FOR VALUES IN (1);
 
--- A tick is a stored snapshot. Its events are the rows visible in it and not in the tick before, ordered by id.
+-- A tick is a stored snapshot. Its events are the rows visible in `snapshot` and not in `since`, the snapshot of the tick
+-- before it, ordered by id. Each row says all that is needed to read it.
 CREATE TABLE IF NOT EXISTS outbox.tick (
     ms           bigint NOT NULL PRIMARY KEY,  -- milliseconds since 1970; strictly increasing; the first half of its IDs
+    since        pg_snapshot NOT NULL,
+    since_floor  bigint NOT NULL,              -- transactions that started after `since` drew higher ids
     snapshot     pg_snapshot NOT NULL,
-    id_floor     bigint NOT NULL,              -- transactions that start after this tick draw higher ids
+    id_floor     bigint NOT NULL,              -- transactions that start after `snapshot` draw higher ids
     id_top       bigint NOT NULL,              -- the highest id among its events
+    first        bigint NOT NULL DEFAULT 0,    -- events at the front that belong to another tick; see renumber()
     events       bigint NOT NULL CONSTRAINT tick_not_empty CHECK (events > 0),
     total_before bigint NOT NULL               -- events of all ticks before it
 ) PARTITION BY RANGE (ms);
@@ -235,29 +239,22 @@ BEGIN
     END IF;
 END $$;
 
--- Make a tick if anything has been committed since the last one. Always returns one row; ms is null where no tick was
--- made. One round trip, one commit; the caller may use its IDs when the call has returned.
+-- Make a tick if anything has been committed since the last one, and return it. One round trip, one commit; the caller
+-- may use its IDs when the call has returned. Where nothing is new no tick is made: ms is null, and the rest says how far
+-- it has looked. Handing that back as after_ms (the ms of the last tick then), seen and seen_floor saves the next call from
+-- looking at the same again, however much an open transaction has written since.
 --
--- since_ms, since, since_floor: what an earlier call returned while it found nothing after tick since_ms. Then nothing
--- older than that needs to be looked at again, however much an open transaction has written since.
--- above_ms: the tick's ms is above this too (the stream's last ID, when somebody else wrote to the stream).
-DO $$
-BEGIN
-    IF to_regtype('outbox.tick_made') IS NULL THEN
-        CREATE TYPE outbox.tick_made AS (
-            ms bigint, snapshot pg_snapshot, id_floor bigint, id_top bigint, events bigint, total_before bigint,
-            previous_ms bigint, previous_snapshot pg_snapshot, previous_floor bigint
-        );
-    END IF;
-END $$;
+-- above_ms: the tick's ms is above this too: the stream's last ID, when somebody else has written to the stream.
 CREATE OR REPLACE FUNCTION outbox.make_tick(
-    since_ms bigint DEFAULT NULL, since pg_snapshot DEFAULT NULL, since_floor bigint DEFAULT NULL,
-    above_ms bigint DEFAULT 0
-) RETURNS outbox.tick_made
+    after_ms bigint DEFAULT NULL, seen pg_snapshot DEFAULT NULL, seen_floor bigint DEFAULT NULL, above_ms bigint DEFAULT 0
+) RETURNS TABLE (
+    previous_ms bigint, ms bigint, since pg_snapshot, since_floor bigint, snapshot pg_snapshot, id_floor bigint, id_top bigint,
+    first bigint, events bigint, total_before bigint
+)
 -- The planner cannot know how few rows lie above a floor; left alone, a cached plan reads the whole table.
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+#variable_conflict use_column
 DECLARE
-    made  outbox.tick_made;
     ended xid8[];
 BEGIN
     IF pg_is_in_recovery() THEN
@@ -273,41 +270,73 @@ BEGIN
 
     -- The lock is taken in a statement before the snapshot, so snapshots are taken in the order of the ticks.
     PERFORM pg_advisory_xact_lock(hashtextextended('outbox.tick', 0));
-    SELECT t.ms, t.snapshot, t.id_floor, t.total_before + t.events, t.ms + (t.events >> 20)
-      INTO made.previous_ms, made.previous_snapshot, made.previous_floor, made.total_before, made.ms
+    SELECT t.ms, t.ms + 1 + (t.events >> 20), t.snapshot, t.id_floor, t.total_before + t.events
+      INTO previous_ms, ms, since, since_floor, total_before
       FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1;
-    IF since_ms IS DISTINCT FROM made.previous_ms OR since IS NULL THEN
-        since := coalesce(made.previous_snapshot, '1:1:');
-        since_floor := coalesce(made.previous_floor, -1);
+    IF previous_ms IS NULL THEN
+        ms := 1; since := '1:1:'; since_floor := -1; total_before := 0;
+    END IF;
+    IF seen IS NOT NULL AND after_ms IS NOT DISTINCT FROM previous_ms THEN
+        since := seen; since_floor := seen_floor;
     END IF;
 
     -- The floor is read before the snapshot: whoever starts after the snapshot draws above it.
-    SELECT s.last_value - (NOT s.is_called)::int INTO made.id_floor FROM outbox.event_id AS s;
-    SELECT pg_current_snapshot() INTO made.snapshot;
-    ended := ARRAY(SELECT x FROM pg_snapshot_xip(since) AS x WHERE pg_visible_in_snapshot(x, made.snapshot));
-
-    SELECT sum(part.events), max(part.top) INTO made.events, made.id_top
+    SELECT s.last_value - (NOT s.is_called)::int INTO id_floor FROM outbox.event_id AS s;
+    SELECT pg_current_snapshot() INTO snapshot;
+    ended := ARRAY(SELECT x FROM pg_snapshot_xip(since) AS x WHERE pg_visible_in_snapshot(x, snapshot));
+    SELECT sum(part.events), max(part.top) INTO events, id_top
       FROM (
           SELECT count(*) AS events, max(e.id) AS top
             FROM outbox.event AS e
            WHERE e.id > since_floor
-             AND pg_visible_in_snapshot(e.xid, made.snapshot) AND NOT pg_visible_in_snapshot(e.xid, since)
+             AND pg_visible_in_snapshot(e.xid, snapshot) AND NOT pg_visible_in_snapshot(e.xid, since)
           UNION ALL
           SELECT count(*), max(e.id)
             FROM unnest(ended) AS x CROSS JOIN LATERAL
                  (SELECT o.id FROM outbox.event AS o WHERE o.xid = x AND o.id <= since_floor) AS e
       ) AS part;
 
-    IF made.events = 0 THEN
-        made.ms := NULL;
-        RETURN made;
+    first := 0;
+    IF events > 0 THEN
+        ms := greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, ms, above_ms + 1);
+        PERFORM outbox.ensure_tick_partition(ms);
+        INSERT INTO outbox.tick VALUES (ms, since, since_floor, snapshot, id_floor, id_top, first, events, total_before);
+    ELSE
+        ms := NULL;
     END IF;
-    made.total_before := coalesce(made.total_before, 0);
-    made.ms := greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, made.ms + 1, above_ms + 1);
-    PERFORM outbox.ensure_tick_partition(made.ms);
-    INSERT INTO outbox.tick (ms, snapshot, id_floor, id_top, events, total_before)
-    VALUES (made.ms, made.snapshot, made.id_floor, made.id_top, made.events, made.total_before);
-    RETURN made;
+    RETURN NEXT;
+END $$;
+
+-- Give new IDs, all above above_ms, to the events from number from_index of tick from_ms on. For IDs that can no longer
+-- be appended because somebody else wrote a higher one to the stream; IDs at and below the stream's end stay as they are.
+-- Returns the number of events that have a new ID.
+CREATE OR REPLACE FUNCTION outbox.renumber(from_ms bigint, from_index bigint, above_ms bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    t        outbox.tick;
+    next_ms  bigint;
+    moved    bigint := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('outbox.tick', 0));
+    SELECT greatest(max(o.ms + 1 + (o.events >> 20)), above_ms + 1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+      INTO next_ms FROM outbox.tick AS o WHERE o.ms >= from_ms;
+    FOR t IN SELECT * FROM outbox.tick AS o WHERE o.ms >= from_ms ORDER BY o.ms LOOP
+        IF t.ms = from_ms AND from_index > 0 THEN
+            CONTINUE WHEN from_index >= t.events;
+            UPDATE outbox.tick AS o SET events = from_index WHERE o.ms = from_ms;
+            t.first := t.first + from_index;
+            t.events := t.events - from_index;
+            t.total_before := t.total_before + from_index;
+        ELSE
+            DELETE FROM outbox.tick AS o WHERE o.ms = t.ms;
+        END IF;
+        t.ms := next_ms;
+        next_ms := next_ms + 1 + (t.events >> 20);
+        moved := moved + t.events;
+        PERFORM outbox.ensure_tick_partition(t.ms);
+        INSERT INTO outbox.tick VALUES (t.*);
+    END LOOP;
+    RETURN moved;
 END $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -782,5 +811,6 @@ GRANT SELECT ON outbox.event, outbox.tick, outbox.event_id TO outbox_publisher, 
 GRANT INSERT ON outbox.tick TO outbox_publisher, feed_projector;
 GRANT SELECT, INSERT, UPDATE ON outbox.checkpoint TO outbox_publisher, feed_projector;
 GRANT EXECUTE ON FUNCTION outbox.make_tick, outbox.ensure_tick_partition TO outbox_publisher, feed_projector;
+GRANT EXECUTE ON FUNCTION outbox.renumber TO outbox_publisher;
 
 COMMIT;

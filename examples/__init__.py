@@ -1,0 +1,1 @@
+"""Admin tools as their users would write them: plain SQL on catalog.*, and no word of events."""

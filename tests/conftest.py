@@ -1,0 +1,115 @@
+"""Real servers for a test session; a database of its own and an empty Valkey for each test."""
+
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from redis import Redis as BlockingRedis
+from redis.asyncio import Redis
+from servers import Connect, cloned
+
+from embedded.postgres import Postgres, wheel_binaries
+from embedded.valkey import Valkey
+
+SCHEMA = Path(__file__).resolve().parents[1] / "schema.sql"
+
+_POSTGRES_SETTINGS = {
+    "fsync": "off",
+    "max_connections": "200",
+    "max_prepared_transactions": "20",
+    # A test that looks at a plan runs ANALYZE itself, or its answer would depend on the moment.
+    "autovacuum": "off",
+}
+_TEMPLATE = "catalog_template"
+_CLOSE_TIMEOUT_S = 10.0
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    server = Postgres(tmp_path_factory.mktemp("servers") / "postgres", _POSTGRES_SETTINGS)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    server = Valkey(tmp_path_factory.mktemp("servers") / "valkey", {"save": "", "appendonly": "no"})
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres_server: Postgres) -> str:
+    """The name of a database with the schema and no rows, to be cloned and never written to."""
+
+    def psql(database: str, *arguments: str) -> None:
+        subprocess.run(
+            [
+                wheel_binaries() / "psql",
+                postgres_server.dsn(database),
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                *arguments,
+            ],
+            check=True,
+        )
+
+    psql("postgres", f"--command=CREATE DATABASE {_TEMPLATE}")
+    psql(_TEMPLATE, f"--file={SCHEMA}")
+    return _TEMPLATE
+
+
+@pytest.fixture
+async def database(postgres_server: Postgres, template: str) -> AsyncIterator[str]:
+    """The address of a database with the schema and no rows."""
+    async with cloned(postgres_server, template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def empty_database(postgres_server: Postgres) -> AsyncIterator[str]:
+    """The address of a database without the schema."""
+    async with cloned(postgres_server, "template1") as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def connect(database: str) -> AsyncIterator[Connect]:
+    async with AsyncExitStack() as opened:
+
+        async def connect(**options: Any) -> asyncpg.Connection:  # noqa: ANN401
+            connection: asyncpg.Connection = await asyncpg.connect(database, **options)
+            opened.push_async_callback(connection.close, timeout=_CLOSE_TIMEOUT_S)
+            return connection
+
+        yield connect
+
+
+@pytest.fixture
+async def connection(connect: Connect) -> asyncpg.Connection:
+    return await connect()
+
+
+@pytest.fixture
+def redis_url(valkey_server: Valkey) -> str:
+    """The address of a server without a key."""
+    with BlockingRedis.from_url(valkey_server.url) as client:
+        client.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
