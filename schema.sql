@@ -259,7 +259,7 @@ DECLARE
 BEGIN
     IF pg_is_in_recovery() THEN
         RAISE EXCEPTION 'ticks are made on the primary only: a standby does not know which transactions are in progress'
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+            USING ERRCODE = 'read_only_sql_transaction';
     ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'ticks are made at READ COMMITTED only: here the snapshot is older than the lock'
             USING ERRCODE = 'object_not_in_prerequisite_state';

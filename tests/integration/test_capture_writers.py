@@ -6,6 +6,44 @@ from captured import CREATED_AT, Change, add_series, captured
 from servers import Connect
 
 
+BEYOND_A_WRITER = [
+    "SELECT * FROM outbox.event",
+    "SELECT * FROM outbox.event_1",
+    (
+        "INSERT INTO outbox.event (stretch, entity, entity_id, operation, payload)"
+        " VALUES (1, 'series', '', 'create', '{}')"
+    ),
+    "DELETE FROM outbox.event_1",
+    "SELECT * FROM outbox.tick",
+    "SELECT * FROM outbox.watched",
+    "SELECT nextval('outbox.event_id')",
+    "SELECT outbox.make_tick()",
+    "SELECT outbox.watch('catalog.series', entity => 'mine')",
+    "SELECT outbox.unwatch('catalog.series')",
+    "SELECT catalog.set_cdn_base_url('https://mine.example.com')",
+    "TRUNCATE catalog.series CASCADE",
+    "ALTER TABLE catalog.series DISABLE TRIGGER outbox_insert",
+    "DROP TRIGGER outbox_insert ON catalog.series",
+    "SET session_replication_role = replica",
+]
+BEYOND_A_READER = [
+    "INSERT INTO catalog.category (slug, name) VALUES ('c', 'Name')",
+    "UPDATE catalog.series SET title = 'New'",
+    "DELETE FROM catalog.series",
+    (
+        "INSERT INTO outbox.event (stretch, entity, entity_id, operation, payload)"
+        " VALUES (1, 'series', '', 'create', '{}')"
+    ),
+    "UPDATE outbox.event SET payload = '{}'",
+    "DELETE FROM outbox.event",
+    "TRUNCATE outbox.event",
+    "UPDATE outbox.tick SET events = 1",
+    "DELETE FROM outbox.tick",
+    "DELETE FROM outbox.checkpoint",
+    "SELECT outbox.unwatch('catalog.series')",
+]
+
+
 async def log_in(connect: Connect, granted: str) -> asyncpg.Connection:
     """A connection of a new login role that is a member of *granted* and nothing else."""
     owner = await connect()
@@ -13,6 +51,18 @@ async def log_in(connect: Connect, granted: str) -> asyncpg.Connection:
     name = await owner.fetchval(f"SELECT '{granted}_of_' || current_database()")
     await owner.execute(f"CREATE ROLE {name} LOGIN IN ROLE {granted}")
     return await connect(user=name)
+
+
+async def allowed(connection: asyncpg.Connection, statements: list[str]) -> list[str]:
+    """Those of *statements* that *connection* has the right to run."""
+    found = []
+    for statement in statements:
+        try:
+            await connection.execute(statement)
+        except asyncpg.InsufficientPrivilegeError:
+            continue
+        found.append(statement)
+    return found
 
 
 async def test_a_catalog_writer_is_captured_without_a_right_on_the_outbox(
@@ -26,35 +76,9 @@ async def test_a_catalog_writer_is_captured_without_a_right_on_the_outbox(
     assert operations == ["create", "update", "delete"]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "SELECT * FROM outbox.event",
-        "SELECT * FROM outbox.event_1",
-        (
-            "INSERT INTO outbox.event (stretch, entity, entity_id, operation, payload)"
-            " VALUES (1, 'series', '', 'create', '{}')"
-        ),
-        "DELETE FROM outbox.event_1",
-        "SELECT * FROM outbox.tick",
-        "SELECT * FROM outbox.watched",
-        "SELECT nextval('outbox.event_id')",
-        "SELECT outbox.make_tick()",
-        "SELECT outbox.watch('catalog.series', entity => 'mine')",
-        "SELECT outbox.unwatch('catalog.series')",
-        "SELECT catalog.set_cdn_base_url('https://mine.example.com')",
-        "TRUNCATE catalog.series CASCADE",
-        "ALTER TABLE catalog.series DISABLE TRIGGER outbox_insert",
-        "DROP TRIGGER outbox_insert ON catalog.series",
-        "SET session_replication_role = replica",
-    ],
-)
-async def test_a_catalog_writer_cannot_read_write_or_evade_the_outbox(
-    connect: Connect, statement: str
-) -> None:
+async def test_a_catalog_writer_cannot_read_write_or_evade_the_outbox(connect: Connect) -> None:
     writer = await log_in(connect, "catalog_writer")
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await writer.execute(statement)
+    assert await allowed(writer, BEYOND_A_WRITER) == []
 
 
 async def test_a_writers_own_schemas_functions_and_operators_change_nothing(
@@ -111,31 +135,11 @@ async def test_a_reader_of_the_outbox_makes_ticks_and_reads_events(
 
 
 @pytest.mark.parametrize("role", ["outbox_publisher", "feed_projector", "feed_reader"])
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "INSERT INTO catalog.category (slug, name) VALUES ('c', 'Name')",
-        "UPDATE catalog.series SET title = 'New'",
-        "DELETE FROM catalog.series",
-        (
-            "INSERT INTO outbox.event (stretch, entity, entity_id, operation, payload)"
-            " VALUES (1, 'series', '', 'create', '{}')"
-        ),
-        "UPDATE outbox.event SET payload = '{}'",
-        "DELETE FROM outbox.event",
-        "TRUNCATE outbox.event",
-        "UPDATE outbox.tick SET events = 1",
-        "DELETE FROM outbox.tick",
-        "DELETE FROM outbox.checkpoint",
-        "SELECT outbox.unwatch('catalog.series')",
-    ],
-)
 async def test_a_reader_of_the_outbox_writes_neither_catalog_nor_events(
-    connect: Connect, role: str, statement: str
+    connect: Connect, role: str
 ) -> None:
     reader = await log_in(connect, role)
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await reader.execute(statement)
+    assert await allowed(reader, BEYOND_A_READER) == []
 
 
 async def test_a_publisher_does_not_read_the_catalog(connect: Connect) -> None:

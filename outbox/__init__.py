@@ -1,0 +1,1 @@
+"""The transactional outbox: events, ticks and positions, and how they are read."""

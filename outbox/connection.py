@@ -1,0 +1,38 @@
+"""Connections to PostgreSQL: how they are opened, and what their errors mean."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from outbox.errors import OutboxUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The planner must not read a whole partition because it does not know how little of it is new.
+SETTINGS = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "jit": "off",
+    "TimeZone": "UTC",
+}
+"""What connections that read ticks and events are opened with."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise OutboxUnavailable for what may be gone with the next attempt."""
+    try:
+        yield
+    except (
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.InsufficientResourcesError,
+        asyncpg.ReadOnlySQLTransactionError,
+        asyncpg.InterfaceError,
+        OSError,
+    ) as exc:
+        raise OutboxUnavailable(f"PostgreSQL is away: {exc or type(exc).__name__}") from exc

@@ -1,0 +1,51 @@
+"""A tick: a stored snapshot, and which events are its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from outbox.position import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Snapshot: TypeAlias = tuple[int, int, tuple[int, ...]]
+"""(xmin, xmax, transactions in progress), as asyncpg reads and writes a pg_snapshot."""
+
+
+class Tick(NamedTuple):
+    """One row of outbox.tick: its events are those visible in *snapshot* and not in *since*."""
+
+    ms: int
+    since: Snapshot
+    since_floor: int
+    snapshot: Snapshot
+    id_top: int
+    first: int
+    events: int
+    total_before: int
+
+    @property
+    def last(self) -> Position:
+        """Where its last event stands."""
+        return Position.in_tick(self.ms, self.events - 1)
+
+    @property
+    def ended(self) -> list[int]:
+        """Transactions that were in progress in *since* and no longer in *snapshot*."""
+        _, xmax, in_progress = self.snapshot
+        return [x for x in self.since[2] if x < xmax and x not in in_progress]
+
+
+def grouped(ticks: Iterable[Tick], size: int) -> Iterator[list[Tick]]:
+    """Consecutive ticks of together at most *size* events; a larger one comes alone."""
+    group: list[Tick] = []
+    events = 0
+    for tick in ticks:
+        if group and events + tick.events > size:
+            yield group
+            group, events = [], 0
+        group.append(tick)
+        events += tick.events
+    if group:
+        yield group

@@ -1,0 +1,173 @@
+"""Making ticks, and reading the events of those that are made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outbox import sql
+from outbox.connection import translated
+from outbox.event import Event, timestamp
+from outbox.tick import Tick, grouped
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import asyncpg
+
+    from outbox.position import Position
+    from outbox.tick import Snapshot
+
+_SQL = sql.load("outbox")
+_TICKS_AT_ONCE = 1000
+
+
+class Ticks:
+    """The ticks of one outbox. Owns no connection: each call borrows one from *pool* and returns it."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._seen: tuple[int | None, Snapshot | None, int | None] = (None, None, None)
+
+    async def make(self, *, above_ms: int = 0) -> tuple[int | None, Tick | None]:
+        """Make a tick if anything is new: (the ms of the tick before, the tick or None).
+
+        Raises OutboxUnavailable.
+        """
+        with translated():
+            row = await self._pool.fetchrow(_SQL["make_tick"], *self._seen, above_ms)
+        if row["ms"] is None:
+            self._seen = (row["previous_ms"], row["snapshot"], row["id_floor"])
+            return row["previous_ms"], None
+        self._seen = (None, None, None)
+        return row["previous_ms"], Tick(
+            *(row[column] for column in Tick._fields),
+        )
+
+    async def after(self, ms: int, *, limit: int = _TICKS_AT_ONCE) -> list[Tick]:
+        """The ticks that follow the one at *ms*, oldest first. Raises OutboxUnavailable."""
+        with translated():
+            return [Tick(*row) for row in await self._pool.fetch(_SQL["ticks_after"], ms, limit)]
+
+    async def around(self, position: Position) -> Tick | None:
+        """The newest tick that begins at or before *position*. Raises OutboxUnavailable."""
+        with translated():
+            row = await self._pool.fetchrow(_SQL["tick_at"], position.ms)
+        return Tick(*row) if row else None
+
+    async def batches_after(self, after: Position, *, size: int) -> AsyncIterator[list[Event]]:
+        """The events of all ticks made so far that come after *after*, in order.
+
+        A batch holds at most *size* events, whatever the size of a tick. No connection is held
+        between batches. Raises OutboxUnavailable.
+        """
+        ms = after.ms
+        tick = await self.around(after)
+        if tick:
+            ms = tick.ms
+            async for batch in self._pages(tick, after.index_in(tick.ms) + 1, size=size):
+                yield batch
+        while ticks := await self.after(ms):
+            async for batch in self.batches_of(ticks, size=size):
+                yield batch
+            ms = ticks[-1].ms
+
+    async def batches_of(self, ticks: Sequence[Tick], *, size: int) -> AsyncIterator[list[Event]]:
+        """The events of *ticks*, which follow each other, in order. Raises OutboxUnavailable."""
+        for group in grouped(ticks, size):
+            if group[0].events > size:
+                async for batch in self._pages(group[0], 0, size=size):
+                    yield batch
+            else:
+                yield await self._events_of(group)
+
+    async def event_at(self, position: Position) -> Event | None:
+        """The event that has *position* as its ID, or None. Raises OutboxUnavailable."""
+        tick = await self.around(position)
+        if tick is None or position > tick.last:
+            return None
+        async for batch in self._pages(tick, position.index_in(tick.ms), size=1):
+            return batch[0]
+        return None
+
+    async def renumber(self, tick: Tick, index: int, *, above_ms: int) -> int:
+        """Give new IDs to the events from number *index* of *tick* on; how many there were."""
+        with translated():
+            moved: int = await self._pool.fetchval(_SQL["renumber"], tick.ms, index, above_ms)
+        return moved
+
+    async def _events_of(self, group: Sequence[Tick]) -> list[Event]:
+        with translated():
+            rows = await self._pool.fetch(_SQL["events_of_ticks"], group[0].ms, group[-1].ms)
+        events: list[Event] = []
+        start = 0
+        for tick in group:
+            # A renumbered tick has fewer events than its snapshots say.
+            stop = start + tick.first + tick.events
+            events += _numbered(tick, 0, [row[1:] for row in rows[start + tick.first : stop]])
+            start = stop
+            while start < len(rows) and rows[start]["ms"] == tick.ms:
+                start += 1
+        return events
+
+    async def _pages(self, tick: Tick, index: int, *, size: int) -> AsyncIterator[list[Event]]:
+        """The events of one tick from number *index* on."""
+        ended = tick.ended
+        skip = tick.first + index
+        if index >= tick.events:
+            return
+        late = 0
+        if ended:
+            with translated():
+                late = await self._pool.fetchval(_SQL["count_late_events"], ended, tick.since_floor)
+        if skip < late:
+            after_id = await self._id_at("late_id_at", skip, ended, tick.since_floor)
+            each = max(size // len(ended), 1)
+            while index < tick.events:
+                with translated():
+                    rows = await self._pool.fetch(
+                        _SQL["late_events"], ended, after_id, tick.since_floor, each
+                    )
+                if not rows:
+                    break
+                after_id = rows[-1]["id"]
+                rows = rows[: tick.events - index]
+                yield _numbered(tick, index, [row[1:] for row in rows])
+                index += len(rows)
+        span = (tick.id_top, tick.snapshot, tick.since)
+        after_id = tick.since_floor
+        if skip > late:
+            after_id = await self._id_at("new_id_at", skip - late, tick.since_floor, *span)
+        while index < tick.events:
+            with translated():
+                rows = await self._pool.fetch(
+                    _SQL["new_events"], after_id, *span, min(size, tick.events - index)
+                )
+            after_id = rows[-1]["id"]
+            yield _numbered(tick, index, [row[1:] for row in rows])
+            index += len(rows)
+
+    async def _id_at(self, statement: str, number: int, *arguments: object) -> int:
+        """The id of the event before number *number* of its part; 0 before the first."""
+        if number == 0:
+            return 0
+        with translated():
+            found: int = await self._pool.fetchval(_SQL[statement], *arguments, number - 1)
+        return found
+
+
+def _numbered(tick: Tick, index: int, rows: Sequence[Sequence[object]]) -> list[Event]:
+    """Rows of (entity, entity_id, operation, at_ms, payload, traceparent) as events with IDs."""
+    ms = tick.ms
+    return [
+        Event(
+            # Position.in_tick, written out: this line runs once for every event.
+            f"{ms + (i >> 20)}-{i & 0xFFFFF}",
+            entity,
+            entity_id,
+            operation,
+            timestamp(at_ms),
+            payload,
+            traceparent or "",
+        )
+        for i, (entity, entity_id, operation, at_ms, payload, traceparent) in enumerate(rows, index)
+    ]

@@ -1,0 +1,62 @@
+"""``python -m publisher``: publish until stopped; ``status`` says how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from outbox.errors import BadSetting
+from publisher.settings import Settings
+
+app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def run(context: typer.Context) -> None:
+    """Publish until SIGTERM or Ctrl-C."""
+    if context.invoked_subcommand is None:
+        asyncio.run(_publish(_settings()))
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """The way from commit to consumer: what waits where."""
+    from publisher.status_command import show  # noqa: PLC0415 - rich is slow to import
+
+    raise typer.Exit(asyncio.run(show(_settings(), as_json=as_json)))
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.from_environment(os.environ)
+    except BadSetting as exc:
+        print(exc, file=sys.stderr)  # noqa: T201 - the log is not set up yet
+        raise typer.Exit(2) from None
+
+
+async def _publish(settings: Settings) -> None:
+    # Imported here so that `status` and `--help` need not wait for it.
+    from publisher import connections, logging, service  # noqa: PLC0415
+
+    logging.configure(settings.log_level)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with (
+        connections.postgres_pool(settings) as pool,
+        connections.redis_client(settings) as redis,
+    ):
+        await service.run(
+            settings, pool, redis, lambda: connections.postgres_listener(settings), stop
+        )
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m publisher")

@@ -1,0 +1,26 @@
+"""What the stream answers when it is not as the publisher thought."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outbox.errors import CatalogStreamError
+
+if TYPE_CHECKING:
+    from outbox.position import Position
+
+
+class StreamBehind(CatalogStreamError):
+    """The stream ends before the position that it had reached: it lost entries."""
+
+    def __init__(self, top: Position) -> None:
+        super().__init__(f"the stream ends at {top}: it lost entries")
+        self.top = top
+
+
+class StreamForeign(CatalogStreamError):
+    """The stream goes on past events that it does not hold: somebody else wrote to it."""
+
+    def __init__(self, top: Position) -> None:
+        super().__init__(f"the stream goes on to {top} with entries that are not ours")
+        self.top = top

@@ -1,0 +1,25 @@
+"""How long to wait before the next pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """Pauses between passes, in seconds."""
+
+    busy_pause_s: float = 0.002
+    """After a pass that moved something: leaves the disk to the writers, makes ticks larger."""
+    poll_pause_s: float = 0.005
+    """After a pass that found nothing, while nobody would ring."""
+    backstop_s: float = 1.0
+    """How long the publisher sleeps at most, however quiet the doorbell."""
+    backoff_base_s: float = 0.1
+    backoff_cap_s: float = 10.0
+
+
+def pause_after_failure(failures: int, pacing: Pacing, *, dice: float) -> float:
+    """Exponential with full jitter, in seconds; *dice* is in [0, 1)."""
+    ceiling = min(pacing.backoff_cap_s, pacing.backoff_base_s * 2.0 ** min(failures - 1, 32))
+    return ceiling * dice

@@ -1,0 +1,64 @@
+"""What the environment says, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from outbox.errors import BadSetting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The publisher's settings. The URLs may hold passwords and stay out of its repr."""
+
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    stream_key: str
+    log_level: str
+    doorbell: bool
+    batch_size: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Raises BadSetting, whose sentence names every variable that is wrong."""
+        wrong: list[str] = []
+
+        def url(name: str, *schemes: str) -> str:
+            value = environment.get(name, "")
+            if urlsplit(value).scheme not in schemes:
+                given = "is not set" if not value else "is not such a URL"
+                wrong.append(f"{name} {given}; it must begin with {' or '.join(schemes)}://")
+            return value
+
+        def choice(name: str, default: str, *choices: str) -> str:
+            value = environment.get(name, "").lower() or default
+            if value not in choices:
+                wrong.append(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+            return value
+
+        def number(name: str, default: int, least: int, most: int) -> int:
+            text = environment.get(name, "") or str(default)
+            value = int(text) if text.isascii() and text.isdigit() else -1
+            if not least <= value <= most:
+                wrong.append(f"{name} is {text!r}; it must be a number from {least} to {most}")
+            return value
+
+        settings = cls(
+            database_url=url("DATABASE_URL", "postgresql", "postgres"),
+            redis_url=url("REDIS_URL", "redis", "rediss", "unix"),
+            stream_key=environment.get("CATALOG_EVENT_STREAM_KEY", "") or "catalog:events",
+            log_level=choice("LOG_LEVEL", "info", *_LEVELS),
+            doorbell=choice("PUBLISHER_DOORBELL", "on", "on", "off") == "on",
+            batch_size=number("PUBLISHER_BATCH_SIZE", 1000, 1, 10_000),
+        )
+        number("CATALOG_EVENT_STREAM_PARTITIONS", 1, 1, 1)
+        if wrong:
+            raise BadSetting("; ".join(wrong))
+        return settings
