@@ -3,7 +3,8 @@
 --   1 catalog tables   2 outbox: events, ticks, checkpoints   3 watch() and its triggers   4 what is watched   5 roles
 --
 -- Apply with `make schema`, or `psql --file schema.sql`, as the owner of both schemas. PostgreSQL 15 or newer.
--- Applying it again, or over an earlier version with data in it, keeps every row and adds what is missing.
+-- Applying it again, or over earlier tables with data in them, keeps every row. An earlier table that lacks a column is
+-- refused, and nothing changed: bring it to this shape first.
 
 BEGIN;
 
@@ -151,18 +152,23 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     prefix text := rtrim(base_url, '/') || '/';
 BEGIN
-    IF prefix !~ '^https://[a-z0-9.-]+(:[0-9]+)?/([A-Za-z0-9._~-]+/)*$' THEN
+    IF (prefix ~ '^https://[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]+)?/((?!\.{1,2}/)[A-Za-z0-9._~-]+/)*$') IS NOT TRUE THEN
         RAISE EXCEPTION 'CDN base URL % is not an HTTPS URL such as https://cdn.example.com', quote_nullable(base_url)
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     ALTER TABLE catalog.media_asset DROP CONSTRAINT IF EXISTS media_asset_manifest_on_cdn;
     EXECUTE format(
         'ALTER TABLE catalog.media_asset ADD CONSTRAINT media_asset_manifest_on_cdn'
-        ' CHECK (starts_with(manifest_url, %L) AND manifest_url !~ %L)', prefix, '[\s\\]|/\.\.(/|$)');
+        ' CHECK (starts_with(manifest_url, %L) AND manifest_url !~ %L)', prefix, '[\s\\]|/(\.|%2[Ee]){2}([/?#]|$)');
 END $$;
 
 DO $$
 BEGIN
+    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'media_asset_ready_has_manifest'
+                   AND conrelid = 'catalog.media_asset'::regclass) THEN
+        ALTER TABLE catalog.media_asset ADD CONSTRAINT media_asset_ready_has_manifest
+            CHECK (status <> 'READY' OR manifest_url IS NOT NULL);
+    END IF;
     IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'media_asset_manifest_on_cdn'
                    AND conrelid = 'catalog.media_asset'::regclass) THEN
         PERFORM catalog.set_cdn_base_url('https://cdn.example.com');
@@ -194,7 +200,7 @@ CREATE TABLE IF NOT EXISTS outbox.event (
     payload     text NOT NULL,
     -- SET LOCAL outbox.traceparent = '00-…' in the writer's transaction; anything else than the W3C form is left out.
     traceparent text DEFAULT substring(current_setting('outbox.traceparent', true)
-                                       FROM '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'),
+                                       FROM '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$'),
     PRIMARY KEY (id, stretch)
 ) PARTITION BY LIST (stretch);
 
@@ -366,6 +372,16 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
       FROM regexp_split_to_table(column_name, '(?<=[A-Za-z0-9])_+(?=[A-Za-z0-9])') WITH ORDINALITY AS w (word, position)
 $$;
 
+-- Whether values of a type that are equal are the same to the byte, where that matters to a reader of JSON.
+CREATE OR REPLACE FUNCTION outbox.compares_exactly(type oid, collation_of_it oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT typtype = 'e' OR oid = ANY (ARRAY['boolean', 'smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric', 'uuid',
+                                             'date', 'time', 'timestamp', 'timestamptz', 'bytea', 'jsonb']::regtype[])
+        OR oid IN ('text'::regtype, 'varchar'::regtype)
+           AND (SELECT c.collisdeterministic FROM pg_collation AS c WHERE c.oid = collation_of_it)
+      FROM pg_type WHERE oid = type
+$$;
+
 -- The SQL of each column of a watched table, from which `capture_sql` puts its statements together. @ stands for the
 -- row: o before the statement, n after it.
 CREATE OR REPLACE FUNCTION outbox.column_sql(source regclass, long name[])
@@ -380,24 +396,22 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT a.attname,
            to_json(outbox.camel_case(a.attname))::text || ':',
            CASE
-               -- Text by its bytes, whatever its collation calls equal; a type without an equality by its text.
-               WHEN t.typcategory = 'S' THEN format('@.%I::text COLLATE "C"', a.attname)
-               WHEN coalesce(element.typcategory, t.typcategory) = 'G'
-                 OR coalesce(element.typname, t.typname) IN ('json', 'xml') THEN format('@.%I::text', a.attname)
-               ELSE format('@.%I', a.attname)
+               WHEN outbox.compares_exactly(coalesce(element.oid, t.oid), a.attcollation) THEN format(E'\x01.%I', a.attname)
+               -- By its text, which is what travels: an equality may be looser than that, or there may be none.
+               ELSE format(E'\x01.%I::text COLLATE "C"', a.attname)
            END,
            CASE
-               WHEN t.typname = 'jsonb' THEN format('@.%I::text', a.attname)
+               WHEN t.typname = 'jsonb' THEN format(E'\x01.%I::text', a.attname)
                -- Through jsonb, which keeps no line breaks between its values.
                WHEN t.typname = 'json' OR t.typtype = 'c' OR element.oid IS NOT NULL
-               THEN format('to_jsonb(@.%I)::text', a.attname)
-               ELSE format('to_json(@.%I)::text', a.attname)
+               THEN format(E'to_jsonb(\x01.%I)::text', a.attname)
+               ELSE format(E'to_json(\x01.%I)::text', a.attname)
            END,
            CASE
-               WHEN a.attname = ANY (long) THEN format('@.%I IS DISTINCT FROM NULL', a.attname)
+               WHEN a.attname = ANY (long) THEN format(E'\x01.%I IS DISTINCT FROM NULL', a.attname)
                WHEN t.typlen <> -1 THEN NULL
-               WHEN t.typcategory = 'S' THEN format('octet_length(@.%I) > 1024', a.attname)
-               ELSE format('octet_length(@.%I::text) > 1024', a.attname)
+               WHEN t.typcategory = 'S' THEN format(E'octet_length(\x01.%I) > 1024', a.attname)
+               ELSE format(E'octet_length(\x01.%I::text) > 1024', a.attname)
            END
       FROM pg_attribute AS a
       JOIN pg_type AS declared ON declared.oid = a.atttypid
@@ -417,7 +431,7 @@ $$;
 CREATE OR REPLACE FUNCTION outbox.checked_key(value text, source regclass) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF value ~ '[\x1e\x1f]' THEN
+    IF value COLLATE "C" ~ '[\x1e\x1f]' THEN
         RAISE EXCEPTION 'the key % of % holds a control character (U+001E or U+001F), which an event cannot carry',
             to_json(value), source USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -430,6 +444,30 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format(CASE WHEN atttypid IN ('uuid'::regtype, 'bigint'::regtype, 'integer'::regtype) THEN '%s.%I::text'
                        ELSE 'outbox.checked_key(%s.%I::text, %L)' END, row_alias, key, source)
       FROM pg_attribute WHERE attrelid = source AND attname = key
+$$;
+
+-- SQL of whether rows o and n have the same entityId. Equal numbers may be written differently, as 1 and 1.0 are.
+CREATE OR REPLACE FUNCTION outbox.same_key_sql(source regclass, key name) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT format(CASE WHEN outbox.compares_exactly(atttypid, attcollation)
+                            AND atttypid <> ALL (ARRAY['numeric', 'real', 'double precision']::regtype[])
+                       THEN 'n.%1$I = o.%1$I' ELSE 'n.%1$I::text COLLATE "C" = o.%1$I::text COLLATE "C"' END, key)
+      FROM pg_attribute WHERE attrelid = source AND attname = key
+$$;
+
+-- Settings of the writer's session that would show in the JSON of some column's type; most tables have no such column.
+CREATE OR REPLACE FUNCTION outbox.output_settings_sql(source regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN bool_and(coalesce(element.oid, t.oid) IN ('text'::regtype, 'varchar'::regtype)
+                              OR outbox.compares_exactly(coalesce(element.oid, t.oid), a.attcollation)
+                                 AND coalesce(element.oid, t.oid) NOT IN ('real'::regtype, 'double precision'::regtype, 'bytea'::regtype))
+                THEN ''
+                ELSE ' SET DateStyle = ''ISO'' SET IntervalStyle = ''postgres'' SET extra_float_digits = 1'
+                     ' SET bytea_output = ''hex''' END
+      FROM pg_attribute AS a
+      JOIN pg_type AS t ON t.oid = a.atttypid
+      LEFT JOIN pg_type AS element ON element.oid = t.typelem AND t.typcategory = 'A'
+     WHERE a.attrelid = source AND a.attnum > 0 AND NOT a.attisdropped
 $$;
 
 -- The end of every capture: ring the publisher's bell, but only while it sleeps, because a NOTIFY in every commit would
@@ -462,12 +500,13 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c         record;
     unwatched name[] := array_remove(w.ignore || w.key || w.soft_delete, NULL);
-    live      text := format(CASE WHEN w.soft_delete IS NULL THEN '@.%I IS NOT NULL'
-                                  ELSE '(@.%I IS NOT NULL AND @.%I IS NULL)' END, w.key, w.soft_delete);
-    live_o    text := replace(live, '@', 'o');
-    live_n    text := replace(live, '@', 'n');
+    live      text := format(CASE WHEN w.soft_delete IS NULL THEN E'\x01.%I IS NOT NULL'
+                                  ELSE E'(\x01.%I IS NOT NULL AND \x01.%I IS NULL)' END, w.key, w.soft_delete);
+    live_o    text := replace(live, E'\x01', 'o');
+    live_n    text := replace(live, E'\x01', 'n');
     entity_id_o text := outbox.entity_id_sql(w.source, w.key, 'o');
     entity_id_n text := outbox.entity_id_sql(w.source, w.key, 'n');
+    same_key    text := outbox.same_key_sql(w.source, w.key);
     destination text := outbox.current_partition();
     old_c     text;
     new_c     text;
@@ -486,26 +525,26 @@ DECLARE
     context_n   text;
 BEGIN
     FOR c IN SELECT * FROM outbox.column_sql(w.source, w.long) LOOP
-        old_c := replace(c.comparable, '@', 'o');
-        new_c := replace(c.comparable, '@', 'n');
+        old_c := replace(c.comparable, E'\x01', 'o');
+        new_c := replace(c.comparable, E'\x01', 'n');
         differs := format('%s IS DISTINCT FROM %s', new_c, old_c);
         IF c.name = ANY (w.context) THEN
             member := format($sql$%L || coalesce(%s, 'null')$sql$, c.json_key, c.json_text);
             context := context || member;
-            previous := previous || format('CASE WHEN %s THEN %s END', differs, replace(member, '@', 'o'));
+            previous := previous || format('CASE WHEN %s THEN %s END', differs, replace(member, E'\x01', 'o'));
             one_row := one_row || format($sql$
-            IF %s THEN previous := concat_ws(',', previous, %s); END IF;$sql$, differs, replace(member, '@', 'o'));
+            IF %s THEN previous := concat_ws(',', previous, %s); END IF;$sql$, differs, replace(member, E'\x01', 'o'));
         ELSIF c.name <> ALL (unwatched) THEN
             member := format($sql$%L || coalesce(%s, 'null')$sql$, c.json_key, replace(
                 CASE WHEN c.too_long IS NULL THEN c.json_text
-                     ELSE format('CASE WHEN NOT (%s) THEN %s END', c.too_long, c.json_text) END, '@', 'n'));
+                     ELSE format('CASE WHEN NOT (%s) THEN %s END', c.too_long, c.json_text) END, E'\x01', 'n'));
             created := created || format('CASE WHEN n.%I IS DISTINCT FROM NULL THEN %s END', c.name, member);
             -- A row that comes back has no old values to compare with: all that is not null is new.
             updated := updated || format('CASE WHEN %s IS DISTINCT FROM CASE WHEN %s THEN %s END THEN %s END',
                                          new_c, live_o, old_c, member);
             IF c.too_long IS NOT NULL THEN
                 label := rtrim(c.json_key, ':');
-                c.too_long := replace(c.too_long, '@', 'n');
+                c.too_long := replace(c.too_long, E'\x01', 'n');
                 created_too_long := created_too_long || format('CASE WHEN %s THEN %L END', c.too_long, label);
                 updated_too_long := updated_too_long || format(
                     'CASE WHEN %s THEN CASE WHEN %s IS DISTINCT FROM CASE WHEN %s THEN %s END THEN %L END END',
@@ -520,8 +559,8 @@ BEGIN
     END LOOP;
 
     context_sql := outbox.list_sql(context);
-    context_o := replace(context_sql, '@', 'o');
-    context_n := replace(context_sql, '@', 'n');
+    context_o := replace(context_sql, E'\x01', 'o');
+    context_n := replace(context_sql, E'\x01', 'n');
 
     RETURN QUERY SELECT 'insert', format($body$
 BEGIN
@@ -562,7 +601,7 @@ BEGIN
         SELECT * INTO n FROM new_rows;
         IF n.%2$I IS NULL THEN
             RETURN NULL;
-        ELSIF n.%2$I = o.%2$I AND %3$s AND %4$s THEN%5$s
+        ELSIF %15$s AND %3$s AND %4$s THEN%5$s
             IF fields IS NULL AND previous IS NULL THEN
                 RETURN NULL;
             END IF;
@@ -582,13 +621,14 @@ BEGIN
                    CASE WHEN n.%2$I IS NULL THEN %11$s ELSE %8$s END AS context,
                    %12$s AS fields, %13$s AS omitted, %14$s AS previous,
                    CASE WHEN %3$s AND %4$s THEN 'update' WHEN %3$s THEN 'delete' WHEN %4$s THEN 'create' END AS operation
-              FROM old_rows AS o FULL JOIN new_rows AS n ON n.%2$I = o.%2$I OFFSET 0) AS change
+              FROM old_rows AS o FULL JOIN new_rows AS n ON %15$s OFFSET 0) AS change
      WHERE change.operation IN ('create', 'delete') OR change.operation = 'update' AND (change.fields <> '' OR change.previous <> '')
      ORDER BY change.was_there DESC;
     %9$s
 END $body$,
         destination, w.key, live_o, live_n, one_row, w.entity, entity_id_n, context_n, outbox.ring_sql(),
-        entity_id_o, context_o, outbox.list_sql(updated), outbox.list_sql(updated_too_long), outbox.list_sql(previous));
+        entity_id_o, context_o, outbox.list_sql(updated), outbox.list_sql(updated_too_long), outbox.list_sql(previous),
+        same_key);
 END $$;
 
 -- The same for a table whose rows are a part of another entity, as the variants are of a media asset: an update of
@@ -604,9 +644,9 @@ DECLARE
     omitted  text := to_json(w.part)::text;
 BEGIN
     SELECT * INTO owner FROM outbox.watched WHERE source = w.part_of;
-    SELECT array_agg(format($sql$%L || coalesce(%s, 'null')$sql$, c.json_key, replace(c.json_text, '@', 'p'))) INTO context
+    SELECT array_agg(format($sql$%L || coalesce(%s, 'null')$sql$, c.json_key, replace(c.json_text, E'\x01', 'p'))) INTO context
       FROM outbox.column_sql(w.part_of, '{}') AS c WHERE c.name = ANY (owner.context);
-    SELECT string_agg(replace(c.comparable, '@.', ''), ', ') INTO columns
+    SELECT string_agg(replace(c.comparable, E'\x01.', ''), ', ') INTO columns
       FROM outbox.column_sql(w.source, '{}') AS c WHERE c.name <> ALL (w.ignore || w.key);
     FOREACH kind IN ARRAY ARRAY['insert', 'delete', 'update'] LOOP
         affected := CASE kind
@@ -673,6 +713,9 @@ BEGIN
         ELSIF w.part IS NULL THEN
             RAISE EXCEPTION 'cannot watch % as a part of %: give it a name with part => …', w.source, w.part_of
                 USING ERRCODE = 'invalid_parameter_value';
+        ELSIF w.entity IS NOT NULL THEN
+            RAISE EXCEPTION 'cannot watch % as a part of % and as entity %: it is one or the other', w.source, w.part_of, quote_literal(w.entity)
+                USING ERRCODE = 'invalid_parameter_value';
         END IF;
     ELSIF NOT EXISTS (
         SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -707,18 +750,19 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     w        outbox.watched;
     captured record;
+    output_settings text := outbox.output_settings_sql(source);
 BEGIN
-    w := ROW(source, entity, key, context, long, ignore, soft_delete, part, part_of, '');
+    w := ROW(source, entity, key, context, long, ignore, soft_delete, part, part_of, output_settings);
     PERFORM outbox.check_watch(w);
 
     FOR captured IN SELECT * FROM outbox.capture_sql(w) WHERE w.part_of IS NULL
                     UNION ALL SELECT * FROM outbox.capture_part_sql(w) WHERE w.part_of IS NOT NULL
     LOOP
         w.definition := w.definition || captured.body;
-        -- The writer needs no right on the outbox. Timestamps become JSON in UTC, whatever the writer's time zone.
+        -- The writer needs no right on the outbox, and its own settings do not show in the JSON.
         EXECUTE format('CREATE OR REPLACE FUNCTION outbox.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER'
-                       ' SET search_path = pg_catalog, pg_temp SET TimeZone = ''UTC'' AS %L',
-                       outbox.capture_name(source) || '_' || captured.kind, captured.body);
+                       ' SET search_path = pg_catalog, pg_temp SET TimeZone = ''UTC''%s AS %L',
+                       outbox.capture_name(source) || '_' || captured.kind, output_settings, captured.body);
     END LOOP;
 
     IF EXISTS (SELECT FROM outbox.watched AS was WHERE was IS NOT DISTINCT FROM w)
@@ -737,6 +781,9 @@ BEGIN
     END LOOP;
     EXECUTE format('CREATE OR REPLACE TRIGGER outbox_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT'
                    ' EXECUTE FUNCTION outbox.refuse_truncate()', source);
+    -- Its parts speak of it in its name and context.
+    PERFORM outbox.watch(p.source, NULL, p.key, p.context, p.long, p.ignore, p.soft_delete, p.part, p.part_of)
+       FROM outbox.watched AS p WHERE p.part_of = watch.source;
 END $$;
 
 -- Stop capturing a table. Its past events stay.

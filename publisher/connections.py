@@ -48,4 +48,5 @@ def redis_client(settings: Settings) -> Redis:
         retry=Retry(NoBackoff(), 0),
         socket_connect_timeout=_CONNECT_TIMEOUT_S,
         socket_timeout=_APPEND_TIMEOUT_S,
+        decode_responses=True,
     )

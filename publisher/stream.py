@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
-    ConnectionError as RedisConnectionError,
     NoScriptError,
     RedisError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
@@ -40,6 +44,24 @@ class Appended(NamedTuple):
     """Where the stream ended before."""
 
 
+class Group(NamedTuple):
+    """A consumer group, as Redis keeps it."""
+
+    name: str
+    last_delivered: Position
+    pending: int
+
+
+class Overview(NamedTuple):
+    """The stream as a whole."""
+
+    length: int
+    first: Position | None
+    """The oldest entry; None in an empty stream."""
+    last: Position
+    groups: list[Group]
+
+
 class EventStream:
     """The Redis Stream at *key*.
 
@@ -48,7 +70,8 @@ class EventStream:
     """
 
     def __init__(self, redis: Redis, key: str) -> None:
-        self._redis = redis
+        # redis-py types every answer as all that any of its settings could make of it.
+        self._redis: Any = redis
         self._key = key
         self._sha = ""
 
@@ -66,42 +89,62 @@ class EventStream:
                 # Redis was restarted, or its scripts were flushed.
                 self._sha = ""
                 answer = await self._evaluate(str(after), batch)
-        return Appended(int(answer[0]), Position.parse(_text(answer[1])))
+        return Appended(int(answer[0]), Position.parse(answer[1]))
 
     async def top(self) -> Position:
         """The last ID that the stream has given; ORIGIN when there is no stream."""
+        info = await self._info()
+        return Position.parse(info["last-generated-id"]) if info else ORIGIN
+
+    async def overview(self) -> Overview:
+        """Length, ends and consumer groups."""
+        info = await self._info()
+        if not info:
+            return Overview(0, None, ORIGIN, [])
         with _translated():
-            if not await self._redis.exists(self._key):
-                return ORIGIN
-            info = await self._redis.xinfo_stream(self._key)
-        return Position.parse(_text(info["last-generated-id"]))
+            first = await self._redis.xrange(self._key, count=1)
+            groups = await self._redis.xinfo_groups(self._key)
+        return Overview(
+            length=info["length"],
+            first=_entry(first[0])[0] if first else None,
+            last=Position.parse(info["last-generated-id"]),
+            groups=[
+                Group(
+                    group["name"], Position.parse(group["last-delivered-id"]), int(group["pending"])
+                )
+                for group in groups
+            ],
+        )
 
     async def fields_at(self, position: Position) -> dict[str, str] | None:
         """The fields of the entry at *position*, or None."""
         with _translated():
             found = await self._redis.xrange(self._key, str(position), str(position))
-        return _fields(found[0][1]) if found else None
+        return _entry(found[0])[1] if found else None
 
     async def before(self, position: Position, count: int) -> list[tuple[Position, dict[str, str]]]:
         """Up to *count* entries at or before *position*, newest first."""
         with _translated():
             found = await self._redis.xrevrange(self._key, str(position), "-", count)
-        return [(Position.parse(_text(id_)), _fields(fields)) for id_, fields in found]
+        return [_entry(entry) for entry in found]
+
+    async def _info(self) -> dict[str, Any] | None:
+        with _translated():
+            if not await self._redis.exists(self._key):
+                return None
+            info: dict[str, Any] = await self._redis.xinfo_stream(self._key)
+        return info
 
     async def _evaluate(self, after: str, batch: bytes) -> list[Any]:
         if not self._sha:
-            self._sha = cast("str", await self._redis.script_load(_SCRIPT))
-        # redis-py's types say str where bytes are as good.
-        answer = await self._redis.evalsha(self._sha, 1, self._key, after, cast("str", batch))
-        return cast("list[Any]", answer)
+            self._sha = await self._redis.script_load(_SCRIPT)
+        answer: list[Any] = await self._redis.evalsha(self._sha, 1, self._key, after, batch)
+        return answer
 
 
-def _fields(raw: dict[Any, Any]) -> dict[str, str]:
-    return {_text(name): _text(value) for name, value in raw.items()}
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _entry(raw: Any) -> tuple[Position, dict[str, str]]:  # noqa: ANN401 - as redis-py gives it
+    id_, fields = raw
+    return Position.parse(id_), fields
 
 
 @contextmanager

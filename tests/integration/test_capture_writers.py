@@ -5,7 +5,6 @@ import pytest
 from captured import CREATED_AT, Change, add_series, captured
 from servers import Connect
 
-
 BEYOND_A_WRITER = [
     "SELECT * FROM outbox.event",
     "SELECT * FROM outbox.event_1",
