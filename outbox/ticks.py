@@ -10,7 +10,7 @@ from outbox.event import Event, timestamp
 from outbox.tick import Tick, grouped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     import asyncpg
 
@@ -22,7 +22,7 @@ _TICKS_AT_ONCE = 1000
 
 
 class Ticks:
-    """The ticks of one outbox. Owns no connection: each call borrows one from *pool* and returns it."""
+    """The ticks of one outbox. Owns no connection: each call borrows one from *pool*."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -34,7 +34,7 @@ class Ticks:
         Raises OutboxUnavailable.
         """
         with translated():
-            row = await self._pool.fetchrow(_SQL["make_tick"], *self._seen, above_ms)
+            [row] = await self._pool.fetch(_SQL["make_tick"], *self._seen, above_ms)
         if row["ms"] is None:
             self._seen = (row["previous_ms"], row["snapshot"], row["id_floor"])
             return row["previous_ms"], None
@@ -103,7 +103,7 @@ class Ticks:
         for tick in group:
             # A renumbered tick has fewer events than its snapshots say.
             stop = start + tick.first + tick.events
-            events += _numbered(tick, 0, [row[1:] for row in rows[start + tick.first : stop]])
+            events += _numbered(tick, 0, rows[start + tick.first : stop])
             start = stop
             while start < len(rows) and rows[start]["ms"] == tick.ms:
                 start += 1
@@ -131,7 +131,7 @@ class Ticks:
                     break
                 after_id = rows[-1]["id"]
                 rows = rows[: tick.events - index]
-                yield _numbered(tick, index, [row[1:] for row in rows])
+                yield _numbered(tick, index, rows)
                 index += len(rows)
         span = (tick.id_top, tick.snapshot, tick.since)
         after_id = tick.since_floor
@@ -143,7 +143,7 @@ class Ticks:
                     _SQL["new_events"], after_id, *span, min(size, tick.events - index)
                 )
             after_id = rows[-1]["id"]
-            yield _numbered(tick, index, [row[1:] for row in rows])
+            yield _numbered(tick, index, rows)
             index += len(rows)
 
     async def _id_at(self, statement: str, number: int, *arguments: object) -> int:
@@ -155,8 +155,8 @@ class Ticks:
         return found
 
 
-def _numbered(tick: Tick, index: int, rows: Sequence[Sequence[object]]) -> list[Event]:
-    """Rows of (entity, entity_id, operation, at_ms, payload, traceparent) as events with IDs."""
+def _numbered(tick: Tick, index: int, rows: Iterable[asyncpg.Record]) -> list[Event]:
+    """Rows of (…, entity, entity_id, operation, at_ms, payload, traceparent) as events with IDs."""
     ms = tick.ms
     return [
         Event(
@@ -169,5 +169,7 @@ def _numbered(tick: Tick, index: int, rows: Sequence[Sequence[object]]) -> list[
             payload,
             traceparent or "",
         )
-        for i, (entity, entity_id, operation, at_ms, payload, traceparent) in enumerate(rows, index)
+        for i, (_, entity, entity_id, operation, at_ms, payload, traceparent) in enumerate(
+            rows, index
+        )
     ]

@@ -1,4 +1,4 @@
-"""The doorbell: who sleeps hears of the next commit at once, and who is awake costs writers nothing.
+"""The doorbell: asleep we hear of the next commit at once, awake we cost writers nothing.
 
 A writer's transaction holds a lock in shared mode from its first event to its end. The publisher
 goes to sleep by taking that lock for itself: it cannot while such a transaction is open, and a

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from publisher.stream import EventStream
 from publisher.worker import PassReport, run_worker
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
     import asyncpg

@@ -83,7 +83,7 @@ async def gather(pool: asyncpg.Pool, ticks: Ticks, stream: EventStream) -> Statu
     """Ask both servers. Raises OutboxUnavailable, StreamUnavailable or StreamRefused."""
     with translated():
         newest = await pool.fetchrow(_SQL["newest_tick"])
-        waiting = await pool.fetchrow(_SQL["not_in_a_tick"])
+        [waiting] = await pool.fetch(_SQL["not_in_a_tick"])
         holders = await pool.fetch(_SQL["xmin_holders"])
     checkpoint = await checkpoints.load(pool, CHECKPOINT)
     overview = await stream.overview()
