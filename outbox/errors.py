@@ -23,6 +23,10 @@ class OutboxUnavailable(CatalogStreamError):
     """PostgreSQL could not be reached or timed out; the same call may succeed later."""
 
 
+class OutboxDamaged(CatalogStreamError):
+    """Events that a tick counted are no longer in the outbox."""
+
+
 class StreamUnavailable(CatalogStreamError):
     """Redis could not be reached or timed out; the same call may succeed later."""
 

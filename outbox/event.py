@@ -44,6 +44,7 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
 
 
+@lru_cache(maxsize=1024)
 def timestamp(ms: int) -> str:
     """Milliseconds since 1970 as the contract writes a time.
 

@@ -17,24 +17,28 @@ SELECT ms, since, since_floor, snapshot, id_top, first, events, total_before
  LIMIT 1;
 
 -- name: events_of_ticks
--- Several small ticks at once. Two ranges instead of one from the old snapshot's xmin: a transaction held open for an
--- hour must not make every tick read that hour again. id stands for "started after the last tick", see outbox.event.
-SELECT t.ms, e.entity, e.entity_id, e.operation, (date_part('epoch', e.at) * 1000)::bigint AS at_ms, e.payload,
-       e.traceparent
+-- Several small ticks at once, a row for each. Two ranges instead of one from the old snapshot's xmin: a transaction held
+-- open for an hour must not make every tick read that hour again. Ids above since_floor are those of transactions that
+-- started after the last tick.
+SELECT t.ms, count(*) AS events, string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '')
   FROM outbox.tick AS t
  CROSS JOIN LATERAL (
-       SELECT n.id, n.entity, n.entity_id, n.operation, n.at, n.payload, n.traceparent
-         FROM outbox.event AS n
-        WHERE n.id > t.since_floor AND n.id <= t.id_top
-          AND pg_visible_in_snapshot(n.xid, t.snapshot) AND NOT pg_visible_in_snapshot(n.xid, t.since)
-       UNION ALL
-       SELECT o.id, o.entity, o.entity_id, o.operation, o.at, o.payload, o.traceparent
-         FROM pg_snapshot_xip(t.since) AS x
-        CROSS JOIN LATERAL (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor) AS o
-        WHERE pg_visible_in_snapshot(x, t.snapshot)
+       SELECT * FROM (
+              SELECT n.id, n.entity, n.entity_id, n.operation, n.at, n.traceparent, n.payload
+                FROM outbox.event AS n
+               WHERE n.id > t.since_floor AND n.id <= t.id_top
+                 AND pg_visible_in_snapshot(n.xid, t.snapshot) AND NOT pg_visible_in_snapshot(n.xid, t.since)
+              UNION ALL
+              SELECT o.id, o.entity, o.entity_id, o.operation, o.at, o.traceparent, o.payload
+                FROM pg_snapshot_xip(t.since) AS x
+               CROSS JOIN LATERAL (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor) AS o
+               WHERE pg_visible_in_snapshot(x, t.snapshot)
+              ) AS either
+        ORDER BY id
        ) AS e
  WHERE t.ms >= $1 AND t.ms <= $2
- ORDER BY t.ms, e.id;
+ GROUP BY t.ms
+ ORDER BY t.ms;
 
 -- name: late_events
 -- A page of a large tick, first part: what transactions wrote before the last tick and committed after it. Each
@@ -44,7 +48,7 @@ WITH ahead AS (
      SELECT e.*
        FROM unnest($1::xid8[]) AS x
       CROSS JOIN LATERAL (
-            SELECT w.id, w.xid, w.entity, w.entity_id, w.operation, w.at, w.payload, w.traceparent
+            SELECT w.id, w.xid, w.entity, w.entity_id, w.operation, w.at, w.traceparent, w.payload
               FROM outbox.event AS w
              WHERE w.xid = x AND w.id > $2 AND w.id <= $3
              ORDER BY w.id
@@ -52,19 +56,22 @@ WITH ahead AS (
             ) AS e
 ), reach AS (
      SELECT min(last) AS id FROM (SELECT max(id) AS last FROM ahead GROUP BY xid HAVING count(*) = $4) AS stopped
+), page AS (
+     SELECT * FROM ahead WHERE id <= coalesce((SELECT id FROM reach), $3) ORDER BY id LIMIT $5
 )
-SELECT id, entity, entity_id, operation, (date_part('epoch', at) * 1000)::bigint AS at_ms, payload, traceparent
-  FROM ahead
- WHERE id <= coalesce((SELECT id FROM reach), $3)
- ORDER BY id;
+SELECT count(*) AS events, max(id) AS last_id,
+       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '')
+  FROM page;
 
 -- name: new_events
 -- The second part: what transactions wrote that started after the last tick.
-SELECT id, entity, entity_id, operation, (date_part('epoch', at) * 1000)::bigint AS at_ms, payload, traceparent
-  FROM outbox.event
- WHERE id > $1 AND id <= $2 AND pg_visible_in_snapshot(xid, $3) AND NOT pg_visible_in_snapshot(xid, $4)
- ORDER BY id
- LIMIT $5;
+SELECT count(*) AS events, max(id) AS last_id,
+       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '')
+  FROM (SELECT *
+          FROM outbox.event
+         WHERE id > $1 AND id <= $2 AND pg_visible_in_snapshot(xid, $3) AND NOT pg_visible_in_snapshot(xid, $4)
+         ORDER BY id
+         LIMIT $5) AS page;
 
 -- name: count_late_events
 SELECT count(*)

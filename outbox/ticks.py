@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outbox import sql
+from outbox.batch import Batch, Run
 from outbox.connection import translated
-from outbox.event import Event, timestamp
+from outbox.errors import OutboxDamaged
 from outbox.tick import Tick, grouped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     import asyncpg
 
+    from outbox.event import Event
     from outbox.position import Position
     from outbox.tick import Snapshot
 
@@ -54,7 +56,7 @@ class Ticks:
             row = await self._pool.fetchrow(_SQL["tick_at"], position.ms)
         return Tick(*row) if row else None
 
-    async def batches_after(self, after: Position, *, size: int) -> AsyncIterator[list[Event]]:
+    async def batches_after(self, after: Position, *, size: int) -> AsyncIterator[Batch]:
         """The events of all ticks made so far that come after *after*, in order.
 
         A batch holds at most *size* events, whatever the size of a tick. No connection is held
@@ -71,14 +73,15 @@ class Ticks:
                 yield batch
             ms = ticks[-1].ms
 
-    async def batches_of(self, ticks: Sequence[Tick], *, size: int) -> AsyncIterator[list[Event]]:
+    async def batches_of(self, ticks: Sequence[Tick], *, size: int) -> AsyncIterator[Batch]:
         """The events of *ticks*, which follow each other, in order. Raises OutboxUnavailable."""
         for group in grouped(ticks, size):
-            if group[0].events > size:
-                async for batch in self._pages(group[0], 0, size=size):
+            if group[0].events <= size and (batch := await self._whole(group)):
+                yield batch
+                continue
+            for tick in group:
+                async for batch in self._pages(tick, 0, size=size):
                     yield batch
-            else:
-                yield await self._events_of(group)
 
     async def event_at(self, position: Position) -> Event | None:
         """The event that has *position* as its ID, or None. Raises OutboxUnavailable."""
@@ -86,7 +89,7 @@ class Ticks:
         if tick is None or position > tick.last:
             return None
         async for batch in self._pages(tick, position.index_in(tick.ms), size=1):
-            return batch[0]
+            return next(iter(batch))
         return None
 
     async def renumber(self, tick: Tick, index: int, *, above_ms: int) -> int:
@@ -95,27 +98,22 @@ class Ticks:
             moved: int = await self._pool.fetchval(_SQL["renumber"], tick.ms, index, above_ms)
         return moved
 
-    async def _events_of(self, group: Sequence[Tick]) -> list[Event]:
+    async def _whole(self, group: Sequence[Tick]) -> Batch | None:
+        """All events of a few small ticks; None if one of them was renumbered in its middle."""
         with translated():
             rows = await self._pool.fetch(_SQL["events_of_ticks"], group[0].ms, group[-1].ms)
-        events: list[Event] = []
-        start = 0
-        for tick in group:
-            # A renumbered tick has fewer events than its snapshots say.
-            stop = start + tick.first + tick.events
-            events += _numbered(tick, 0, rows[start + tick.first : stop])
-            start = stop
-            while start < len(rows) and rows[start]["ms"] == tick.ms:
-                start += 1
-        return events
+        if [(tick.ms, tick.events) for tick in group] != [(ms, events) for ms, events, _ in rows]:
+            return None
+        return Batch(
+            tuple(Run(ms, 0, events) for ms, events, _ in rows),
+            b"".join(body for _, _, body in rows),
+        )
 
-    async def _pages(self, tick: Tick, index: int, *, size: int) -> AsyncIterator[list[Event]]:
+    async def _pages(self, tick: Tick, index: int, *, size: int) -> AsyncIterator[Batch]:
         """The events of one tick from number *index* on."""
-        ended = tick.ended
-        skip = tick.first + index
         if index >= tick.events:
             return
-        late = 0
+        ended, skip, late = tick.ended, tick.first + index, 0
         if ended:
             with translated():
                 late = await self._pool.fetchval(_SQL["count_late_events"], ended, tick.since_floor)
@@ -123,28 +121,32 @@ class Ticks:
             after_id = await self._id_at("late_id_at", skip, ended, tick.since_floor)
             each = max(size // len(ended), 1)
             while index < tick.events:
-                with translated():
-                    rows = await self._pool.fetch(
-                        _SQL["late_events"], ended, after_id, tick.since_floor, each
-                    )
-                if not rows:
+                count, after_id, body = await self._page(
+                    "late_events", ended, after_id, tick.since_floor, each, tick.events - index
+                )
+                if not count:
                     break
-                after_id = rows[-1]["id"]
-                rows = rows[: tick.events - index]
-                yield _numbered(tick, index, rows)
-                index += len(rows)
+                yield Batch((Run(tick.ms, index, count),), body)
+                index += count
         span = (tick.id_top, tick.snapshot, tick.since)
         after_id = tick.since_floor
         if skip > late:
             after_id = await self._id_at("new_id_at", skip - late, tick.since_floor, *span)
         while index < tick.events:
-            with translated():
-                rows = await self._pool.fetch(
-                    _SQL["new_events"], after_id, *span, min(size, tick.events - index)
+            count, after_id, body = await self._page(
+                "new_events", after_id, *span, min(size, tick.events - index)
+            )
+            if not count:
+                raise OutboxDamaged(
+                    f"tick {tick.ms} has {tick.events} events, but {index} are left"
                 )
-            after_id = rows[-1]["id"]
-            yield _numbered(tick, index, rows)
-            index += len(rows)
+            yield Batch((Run(tick.ms, index, count),), body)
+            index += count
+
+    async def _page(self, statement: str, *arguments: object) -> asyncpg.Record:
+        with translated():
+            [row] = await self._pool.fetch(_SQL[statement], *arguments)
+        return row
 
     async def _id_at(self, statement: str, number: int, *arguments: object) -> int:
         """The id of the event before number *number* of its part; 0 before the first."""
@@ -153,23 +155,3 @@ class Ticks:
         with translated():
             found: int = await self._pool.fetchval(_SQL[statement], *arguments, number - 1)
         return found
-
-
-def _numbered(tick: Tick, index: int, rows: Iterable[asyncpg.Record]) -> list[Event]:
-    """Rows of (…, entity, entity_id, operation, at_ms, payload, traceparent) as events with IDs."""
-    ms = tick.ms
-    return [
-        Event(
-            # Position.in_tick, written out: this line runs once for every event.
-            f"{ms + (i >> 20)}-{i & 0xFFFFF}",
-            entity,
-            entity_id,
-            operation,
-            timestamp(at_ms),
-            payload,
-            traceparent or "",
-        )
-        for i, (_, entity, entity_id, operation, at_ms, payload, traceparent) in enumerate(
-            rows, index
-        )
-    ]

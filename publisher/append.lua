@@ -2,13 +2,14 @@
 --
 -- KEYS[1]  the stream
 -- ARGV[1]  the ID that the stream must have reached already
--- ARGV[2]  the batch: a MessagePack array, seven strings an event, IDs ascending
+-- ARGV[2]  the batch: a MessagePack array, six values an event, see outbox.packed in schema.sql
+-- ARGV[3…] which events they are, as runs: ms of the tick, number of the first, how many
 --
 -- Answers {appended, last ID the stream had before}, or an error that has changed nothing:
 --   BEHIND <id>   the stream ends at <id>, before ARGV[1]: it lost entries
 --   FOREIGN <id>  the stream goes on to <id>, but does not hold this batch as it should
 local key, call = KEYS[1], redis.call
-local batch = cmsgpack.unpack(ARGV[2])
+local floor, format = math.floor, string.format
 
 -- Numbers as text: IDs have 64 bits, Lua's numbers 53.
 local function smaller(a, b)
@@ -23,18 +24,6 @@ local function before(a, b)
   return smaller(a_seq, b_seq)
 end
 
--- Whether the stream's entry at event i of the batch is that event; true as well where it has been trimmed away.
-local function holds(i)
-  local id = batch[i]
-  local found = call('XRANGE', key, id, id)[1]
-  if found then
-    local fields = found[2]
-    return fields[6] == batch[i + 2] and fields[8] == batch[i + 3] and fields[12] == batch[i + 5]
-  end
-  local first = call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-  return first ~= nil and before(id, first[1])
-end
-
 local top = '0-0'
 if call('EXISTS', key) == 1 then
   local info = call('XINFO', 'STREAM', key)
@@ -42,24 +31,69 @@ if call('EXISTS', key) == 1 then
     if info[i] == 'last-generated-id' then top = info[i + 1] end
   end
 end
-
 if before(top, ARGV[1]) then return redis.error_reply('BEHIND ' .. top) end
+
+local batch = cmsgpack.unpack(ARGV[2])
+local ids = {}
+for r = 3, #ARGV, 3 do
+  local ms, index, count = tonumber(ARGV[r]), tonumber(ARGV[r + 1]), tonumber(ARGV[r + 2])
+  local high, prefix
+  for i = index, index + count - 1 do
+    local over = floor(i / 1048576)
+    if over ~= high then
+      high, prefix = over, format('%.0f-', ms + over)
+    end
+    ids[#ids + 1] = prefix .. (i - over * 1048576)
+  end
+end
+
+-- Whether the stream's entry at event n of the batch is that event; true as well where it has been trimmed away.
+local function holds(n)
+  local found = call('XRANGE', key, ids[n], ids[n])[1]
+  if found then
+    local fields, i = found[2], n * 6 - 5
+    return fields[6] == batch[i + 1] and fields[8] == batch[i + 2] and fields[12] == batch[i + 5]
+  end
+  local first = call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
+  return first ~= nil and before(ids[n], first[1])
+end
 
 -- The common case has nothing to skip. Otherwise somebody appended meanwhile: another publisher, the same events.
 local start = 1
 if top ~= ARGV[1] then
-  while start <= #batch and not before(top, batch[start]) do start = start + 7 end
-  if start > 1 and not holds(start - 7) then return redis.error_reply('FOREIGN ' .. top) end
+  while start <= #ids and not before(top, ids[start]) do start = start + 1 end
+  if start > 1 and not holds(start - 1) then return redis.error_reply('FOREIGN ' .. top) end
 end
 
-for i = start, #batch, 7 do
-  if batch[i + 6] == '' then
-    call('XADD', key, batch[i], 'type', 'catalog.updated', 'entity', batch[i + 1], 'entityId', batch[i + 2],
-      'operation', batch[i + 3], 'timestamp', batch[i + 4], 'payload', batch[i + 5])
+-- Milliseconds since 1970 as ISO 8601. The date is Howard Hinnant's civil_from_days ("chrono-compatible low-level date
+-- algorithms"): scripts have no os.date.
+local function timestamp(at)
+  local days, second = floor(at / 86400000), floor(at / 1000) % 86400
+  local z = days + 719468
+  local era = floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = floor((doe - floor(doe / 1460) + floor(doe / 36524) - floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
+  local mp = floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, doy - floor((153 * mp + 2) / 5) + 1,
+    floor(second / 3600), floor(second / 60) % 60, second % 60, at % 1000)
+end
+
+local at, stamp
+for n = start, #ids do
+  local i = n * 6 - 5
+  if batch[i + 3] ~= at then
+    at = batch[i + 3]
+    stamp = timestamp(at)
+  end
+  if batch[i + 4] == '' then
+    call('XADD', key, ids[n], 'type', 'catalog.updated', 'entity', batch[i], 'entityId', batch[i + 1],
+      'operation', batch[i + 2], 'timestamp', stamp, 'payload', batch[i + 5])
   else
-    call('XADD', key, batch[i], 'type', 'catalog.updated', 'entity', batch[i + 1], 'entityId', batch[i + 2],
-      'operation', batch[i + 3], 'timestamp', batch[i + 4], 'payload', batch[i + 5], 'traceparent', batch[i + 6])
+    call('XADD', key, ids[n], 'type', 'catalog.updated', 'entity', batch[i], 'entityId', batch[i + 1],
+      'operation', batch[i + 2], 'timestamp', stamp, 'payload', batch[i + 5], 'traceparent', batch[i + 4])
   end
 end
-
-return {(#batch - start + 1) / 7, top}
+return {#ids - start + 1, top}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncGenerator
 
-    from outbox.event import Event
+    from outbox.batch import Batch
     from outbox.tick import Tick
     from outbox.ticks import Ticks
     from publisher.stream import EventStream
@@ -93,22 +93,22 @@ class Relay:
                 if stop.is_set():
                     return
                 yield await self._append(batch, place)
-                place = self._place = Position.parse(batch[-1].id)
+                place = self._place = batch.last
         self._level_ms = tick.ms if tick else previous_ms
 
-    async def _append(self, batch: list[Event], place: Position) -> int:
+    async def _append(self, batch: Batch, place: Position) -> int:
         started = time.monotonic()
         done = await self._stream.append(batch, after=place)
-        if done.found > place and done.events == len(batch):
+        if done.found > place and done.events == batch.events:
             log.error("stream.foreign", found=str(done.found), expected=str(place), renumbered=0)
         log.debug(
             "batch.appended",
-            first=batch[0].id,
+            first=str(batch.first),
             events=done.events,
-            already=len(batch) - done.events,
+            already=batch.events - done.events,
             took_ms=round((time.monotonic() - started) * 1000, 2),
         )
-        return len(batch)
+        return batch.events
 
     async def _find_place(self) -> Position:
         """Where the stream ends, if that is an event of ours."""

@@ -127,6 +127,6 @@ async def total_at(ticks: Ticks, position: Position) -> int:
 
 async def _oldest_age_s(ticks: Ticks, last: Position, unticked_s: float | None) -> float | None:
     async for batch in ticks.batches_after(last, size=1):
-        written = datetime.fromisoformat(batch[0].timestamp)
+        written = datetime.fromisoformat(next(iter(batch)).timestamp)
         return max((datetime.now(UTC) - written).total_seconds(), 0.0)
     return unticked_s

@@ -20,17 +20,16 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from outbox.codec import pack
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
 from publisher.errors import StreamBehind, StreamForeign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from redis.asyncio import Redis
 
-    from outbox.event import Event
+    from outbox.batch import Batch
 
 _SCRIPT = resources.files("publisher").joinpath("append.lua").read_text("utf-8")
 
@@ -75,20 +74,20 @@ class EventStream:
         self._key = key
         self._sha = ""
 
-    async def append(self, events: Sequence[Event], *, after: Position) -> Appended:
-        """Append *events*, all or none, to a stream that has reached *after*.
+    async def append(self, batch: Batch, *, after: Position) -> Appended:
+        """Append *batch*, all or none, to a stream that has reached *after*.
 
         Raises StreamBehind, StreamForeign, StreamRefused or StreamUnavailable; in each case
         nothing may be taken as appended.
         """
-        batch = pack(events)
+        runs = [number for run in batch.runs for number in (run.ms, run.index, run.count)]
         with _translated():
             try:
-                answer = await self._evaluate(str(after), batch)
+                answer = await self._evaluate(str(after), batch.packed, *runs)
             except NoScriptError:
                 # Redis was restarted, or its scripts were flushed.
                 self._sha = ""
-                answer = await self._evaluate(str(after), batch)
+                answer = await self._evaluate(str(after), batch.packed, *runs)
         return Appended(int(answer[0]), Position.parse(answer[1]))
 
     async def top(self) -> Position:
@@ -135,10 +134,10 @@ class EventStream:
             info: dict[str, Any] = await self._redis.xinfo_stream(self._key)
         return info
 
-    async def _evaluate(self, after: str, batch: bytes) -> list[Any]:
+    async def _evaluate(self, *arguments: str | bytes | int) -> list[Any]:
         if not self._sha:
             self._sha = await self._redis.script_load(_SCRIPT)
-        answer: list[Any] = await self._redis.evalsha(self._sha, 1, self._key, after, batch)
+        answer: list[Any] = await self._redis.evalsha(self._sha, 1, self._key, *arguments)
         return answer
 
 

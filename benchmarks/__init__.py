@@ -1,0 +1,1 @@
+"""Measurements of the programs beside what one would otherwise write: `make bench`."""

@@ -1,0 +1,74 @@
+"""Events on their way: packed by PostgreSQL, unpacked by the stream."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgpack
+
+from outbox.event import Event, timestamp
+from outbox.position import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_VALUES = 6  # of an event, see outbox.packed in schema.sql
+_ARRAY_32 = 0xDD
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive events of one tick: *count* of them, from number *index* of the tick at *ms*."""
+
+    ms: int
+    index: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events that are moved together: *runs* say which they are, *body* what is in them."""
+
+    runs: tuple[Run, ...]
+    body: bytes
+
+    @property
+    def events(self) -> int:
+        """How many there are."""
+        return sum(run.count for run in self.runs)
+
+    @property
+    def first(self) -> Position:
+        """Where the first of them stands."""
+        return Position.in_tick(self.runs[0].ms, self.runs[0].index)
+
+    @property
+    def last(self) -> Position:
+        """Where the last of them stands."""
+        run = self.runs[-1]
+        return Position.in_tick(run.ms, run.index + run.count - 1)
+
+    @property
+    def packed(self) -> bytes:
+        """All of them as one flat MessagePack array, six values an event."""
+        return struct.pack(">BI", _ARRAY_32, self.events * _VALUES) + self.body
+
+    def __iter__(self) -> Iterator[Event]:
+        """Each of them as the stream will hold it."""
+        values = iter(msgpack.unpackb(self.packed))
+        for run in self.runs:
+            for index in range(run.index, run.index + run.count):
+                entity, entity_id, operation, at_ms, traceparent, payload = (
+                    next(values) for _ in range(_VALUES)
+                )
+                yield Event(
+                    id=str(Position.in_tick(run.ms, index)),
+                    entity=entity,
+                    entity_id=entity_id,
+                    operation=operation,
+                    timestamp=timestamp(at_ms),
+                    payload=payload,
+                    traceparent=traceparent,
+                )

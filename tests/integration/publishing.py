@@ -1,0 +1,97 @@
+"""Events written straight into the outbox, and what its readers make of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+from redis.asyncio import Redis
+
+from outbox import connection as outbox_connection
+from outbox.event import Event, timestamp
+from outbox.position import ORIGIN, Position
+from outbox.ticks import Ticks
+
+KEY = "catalog:events"
+
+_WRITE = """
+INSERT INTO outbox.event_1 (entity, entity_id, operation, payload)
+SELECT 'series', $1, 'update', format('{"n":%s}', n) FROM generate_series(1, $2::int) AS n
+"""
+# What a tick is, said without an index, a floor or a page.
+_BY_DEFINITION = """
+SELECT t.ms, e.entity, e.entity_id, e.operation,
+       (date_part('epoch', e.at) * 1000)::bigint AS at_ms, e.payload, e.traceparent
+  FROM outbox.tick AS t
+  JOIN outbox.event AS e
+    ON pg_visible_in_snapshot(e.xid, t.snapshot) AND NOT pg_visible_in_snapshot(e.xid, t.since)
+ ORDER BY t.ms, e.id
+"""
+
+
+@asynccontextmanager
+async def outbox_pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool as the publisher's is."""
+    async with asyncpg.create_pool(
+        database, min_size=0, max_size=8, server_settings=outbox_connection.SETTINGS
+    ) as pool:
+        yield pool
+
+
+async def write(connection: asyncpg.Connection, entity_id: str, count: int = 1) -> None:
+    """Write *count* events of one entity in one statement."""
+    await connection.execute(_WRITE, entity_id, count)
+
+
+async def read(ticks: Ticks, after: Position = ORIGIN, *, size: int = 1000) -> list[Event]:
+    """The events of all ticks made so far that come after *after*."""
+    events: list[Event] = []
+    async for batch in ticks.batches_after(after, size=size):
+        assert 0 < len(batch) <= size
+        events += batch
+    return events
+
+
+async def entity_ids(ticks: Ticks, after: Position = ORIGIN) -> list[str]:
+    return [event.entity_id for event in await read(ticks, after)]
+
+
+async def by_definition(connection: asyncpg.Connection) -> list[Event]:
+    """The events of all ticks that were never renumbered, in order, with their IDs."""
+    events: list[Event] = []
+    ms, index = 0, 0
+    for row in await connection.fetch(_BY_DEFINITION):
+        index = index + 1 if row["ms"] == ms else 0
+        ms = row["ms"]
+        events.append(
+            Event(
+                str(Position.in_tick(ms, index)),
+                row["entity"],
+                row["entity_id"],
+                row["operation"],
+                timestamp(row["at_ms"]),
+                row["payload"],
+                row["traceparent"] or "",
+            )
+        )
+    return events
+
+
+async def entries(redis: Redis, key: str = KEY) -> list[tuple[str, dict[str, str]]]:
+    """All of the stream, with text for bytes."""
+    raw = await redis.xrange(key)
+    return [
+        (_text(id_), {_text(name): _text(value) for name, value in fields.items()})
+        for id_, fields in raw
+    ]
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: float = 10) -> None:
+    """Return once *condition* holds. Raises TimeoutError."""
+    async with asyncio.timeout(within_s):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

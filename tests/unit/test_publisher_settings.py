@@ -1,0 +1,97 @@
+"""The publisher's environment: read once, and refused with the names of what is wrong."""
+
+import pytest
+
+from outbox.errors import BadSetting
+from publisher.settings import Settings
+
+GOOD = {
+    "DATABASE_URL": "postgresql://writer:hunter2@db/catalog",
+    "REDIS_URL": "rediss://:swordfish@cache:6380/0",
+}
+SECRETS = ["hunter2", "swordfish"]
+
+
+def test_two_addresses_are_enough() -> None:
+    settings = Settings.from_environment(GOOD)
+    assert settings.database_url == GOOD["DATABASE_URL"]
+    assert settings.redis_url == GOOD["REDIS_URL"]
+    assert settings.stream_key == "catalog:events"
+    assert settings.log_level == "info"
+    assert settings.doorbell
+    assert settings.batch_size == 1000
+
+
+def test_every_setting_is_taken_from_the_environment() -> None:
+    settings = Settings.from_environment(
+        GOOD
+        | {
+            "CATALOG_EVENT_STREAM_KEY": "other:events",
+            "CATALOG_EVENT_STREAM_PARTITIONS": "1",
+            "LOG_LEVEL": "DEBUG",
+            "PUBLISHER_DOORBELL": "off",
+            "PUBLISHER_BATCH_SIZE": "10000",
+        }
+    )
+    assert (settings.stream_key, settings.log_level) == ("other:events", "debug")
+    assert (settings.doorbell, settings.batch_size) == (False, 10_000)
+
+
+def test_an_empty_variable_is_one_that_is_not_set() -> None:
+    optional = [
+        *["CATALOG_EVENT_STREAM_KEY", "CATALOG_EVENT_STREAM_PARTITIONS", "LOG_LEVEL"],
+        *["PUBLISHER_DOORBELL", "PUBLISHER_BATCH_SIZE"],
+    ]
+    emptied = Settings.from_environment(GOOD | dict.fromkeys(optional, ""))
+    assert emptied == Settings.from_environment(GOOD)
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix"])
+def test_redis_is_reached_in_each_way_that_its_client_knows(scheme: str) -> None:
+    Settings.from_environment(GOOD | {"REDIS_URL": f"{scheme}://somewhere"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", ""),
+        ("DATABASE_URL", "db/catalog"),
+        ("DATABASE_URL", "mysql://writer:hunter2@db/catalog"),
+        ("DATABASE_URL", "postgresql://writer:hunter2@[::1/catalog"),
+        ("REDIS_URL", ""),
+        ("REDIS_URL", "cache:6379"),
+        ("REDIS_URL", "http://:swordfish@cache"),
+        ("REDIS_URL", "redis://:swordfish@[::1"),
+        ("LOG_LEVEL", "loud"),
+        ("PUBLISHER_DOORBELL", "yes"),
+        ("PUBLISHER_BATCH_SIZE", "0"),
+        ("PUBLISHER_BATCH_SIZE", "10001"),
+        ("PUBLISHER_BATCH_SIZE", "-5"),
+        ("PUBLISHER_BATCH_SIZE", "1e3"),
+        ("PUBLISHER_BATCH_SIZE", "\u0663"),
+        ("CATALOG_EVENT_STREAM_PARTITIONS", "0"),
+        ("CATALOG_EVENT_STREAM_PARTITIONS", "2"),
+        ("CATALOG_EVENT_STREAM_PARTITIONS", "many"),
+    ],
+)
+def test_a_bad_variable_is_named_and_its_secret_is_not_told(name: str, value: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        Settings.from_environment(GOOD | {name: value})
+    said = str(refused.value)
+    assert said.startswith(f"{name} is ")
+    assert [other for other in GOOD if other in said] == [n for n in GOOD if n == name]
+    assert not any(secret in said for secret in SECRETS)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(BadSetting) as refused:
+        Settings.from_environment({"LOG_LEVEL": "loud", "PUBLISHER_BATCH_SIZE": "none"})
+    said = str(refused.value).split("; ")
+    for name in ("DATABASE_URL", "REDIS_URL", "LOG_LEVEL", "PUBLISHER_BATCH_SIZE"):
+        assert sum(name in sentence for sentence in said) == 1
+
+
+def test_passwords_stay_out_of_what_is_printed() -> None:
+    shown = repr(Settings.from_environment(GOOD))
+    assert not any(secret in shown for secret in SECRETS)
+    assert "catalog:events" in shown
