@@ -16,7 +16,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import status test check format chaos bench lock clean
+.PHONY: help run reset psql redis-cli import schema status test check format chaos bench lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -43,6 +43,10 @@ reset: $(RUN_STAMP) ## Remove the data of `make run` (asks; YES=1 does not)
 	@$(PYTHON) -m embedded reset $(if $(filter 1 yes,$(YES)),--yes)
 
 ##@ Operate
+
+schema: $(RUN_STAMP) ## Apply schema.sql; with CDN_BASE_URL= manifests must be below it
+	@$(PYTHON) -m embedded psql --quiet --file schema.sql \
+	  $(if $(CDN_BASE_URL),--command "SELECT catalog.set_cdn_base_url('$(CDN_BASE_URL)')")
 
 status: $(RUN_STAMP) ## How far table, publisher and stream are (JSON=1 for programs)
 	@$(KNOWN)

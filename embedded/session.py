@@ -147,6 +147,8 @@ class Session:
                         await database.execute(f"CREATE DATABASE {_DATABASE}")
             async with _connection(self.addresses[DATABASE_URL]) as database:
                 await database.execute((self.folder.root / "schema.sql").read_text("utf-8"))
+                if base_url := os.environ.get("CDN_BASE_URL"):
+                    await database.execute("SELECT catalog.set_cdn_base_url($1)", base_url)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise AddressRefused(f"DATABASE_URL: {error}") from error
         return await self._a_slug()

@@ -1,13 +1,11 @@
 """Titles into catalog.*, a few hundred in each transaction: added and changed, never deleted."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from importlib.resources import files
 from typing import Any
 from uuid import UUID
 
@@ -18,17 +16,12 @@ from examples.errors import DatabaseUnavailable, ManifestRefused
 from examples.plan import LADDER, Episode, Title, variant_id
 from examples.slugs import choose, extended
 from examples.title_list import Skipped
+from outbox import sql
 
 TITLES_PER_TRANSACTION = 300
 
 _CONNECT_TIMEOUT_S = 10.0
-_SQL: Mapping[str, str] = dict(
-    re.findall(
-        r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)",
-        files("examples").joinpath("queries.sql").read_text("utf-8"),
-        re.DOTALL | re.MULTILINE,
-    )
-)
+_SQL = sql.load("examples")
 
 
 class Outcome(StrEnum):

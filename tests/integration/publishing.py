@@ -47,7 +47,7 @@ async def read(ticks: Ticks, after: Position = ORIGIN, *, size: int = 1000) -> l
     """The events of all ticks made so far that come after *after*."""
     events: list[Event] = []
     async for batch in ticks.batches_after(after, size=size):
-        assert 0 < len(batch) <= size
+        assert 0 < batch.events <= size
         events += batch
     return events
 
