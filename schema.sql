@@ -614,15 +614,15 @@ BEGIN
     IF NOT FOUND THEN
         SELECT * INTO o FROM old_rows;
         SELECT * INTO n FROM new_rows;
-        IF n.%2$I IS NULL THEN
-            RETURN NULL;
-        ELSIF %15$s AND %3$s AND %4$s THEN%5$s
+        IF %15$s%16$s THEN%5$s
             IF fields IS NULL AND previous IS NULL THEN
                 RETURN NULL;
             END IF;
             INSERT INTO %1$s (entity, entity_id, operation, payload)
             VALUES (%6$L, %7$s, 'update', outbox.payload(%8$s, fields, omitted, previous));
             %9$s
+        ELSIF n.%2$I IS NULL THEN
+            RETURN NULL;
         END IF;
     END IF;
 
@@ -643,7 +643,7 @@ BEGIN
 END $body$,
         destination, w.key, live_o, live_n, one_row, w.entity, entity_id_n, context_n, outbox.ring_sql(),
         entity_id_o, context_o, outbox.list_sql(updated), outbox.list_sql(updated_too_long), outbox.list_sql(previous),
-        same_key);
+        same_key, CASE WHEN w.soft_delete IS NOT NULL THEN format(' AND o.%1$I IS NULL AND n.%1$I IS NULL', w.soft_delete) END);
 END $$;
 
 -- The same for a table whose rows are a part of another entity, as the variants are of a media asset: an update of

@@ -6,8 +6,9 @@ import asyncio
 import json
 import random
 import re
+import secrets
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -22,7 +23,7 @@ from benchmarks.row import Row, quantile
 from benchmarks.servers import SQL, STREAM_KEY, Servers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from uuid import UUID
 
     from redis.asyncio import Redis
@@ -38,7 +39,7 @@ _GROUP = "benchmark"
 _READ_COUNT = 1000
 _ARRIVAL_TIMEOUT_S = 20.0
 _KEPT_PACE = 0.97
-_MARK = re.compile(rb'"title": ?"delay (\d+)"')
+_MARK = re.compile(rb'"title": ?"delay (\w+) (\d+)"')
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Delays:
 class Marks:
     """When each transaction was about to commit, and when its event was there."""
 
+    run: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Part of each title: an event of another run is none of this one."""
     sent: dict[int, float] = field(default_factory=dict)
     arrived: dict[int, float] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -181,7 +184,7 @@ class Bench:
         await self._marks.all_arrived()
 
     async def _write(self, connection: asyncpg.Connection, number: int) -> None:
-        series, title = self._series[number % _SERIES], f"delay {number}"
+        series, title = self._series[number % _SERIES], f"delay {self._marks.run} {number}"
         await connection.execute("BEGIN")
         await connection.execute(SQL["retitle"], series, title)
         if not self._captured:
@@ -206,16 +209,25 @@ async def _measured(
             connection = await asyncpg.connect(dsn)
             end.push_async_callback(connection.close)
             connections.append(connection)
+        await connections[0].execute(SQL["clear"])
         found = await connections[0].fetch(SQL["series_ids"], _SERIES)
         marks = Marks()
         captured = program == PUBLISHER
         running = await end.enter_async_context(started(servers, dsn, program))
         if captured:
             await running.ready()
-        consuming = asyncio.create_task(_consume(servers, marks))
-        end.callback(consuming.cancel)
+        await end.enter_async_context(_consuming(servers, marks))
         bench = Bench(connections, [row["id"] for row in found], marks, captured=captured)
         return await measure(bench)
+
+
+@asynccontextmanager
+async def _consuming(servers: Servers, marks: Marks) -> AsyncIterator[None]:
+    """Have a consumer as long as the block runs; its errors end the block."""
+    async with asyncio.TaskGroup() as group:
+        consumer = group.create_task(_consume(servers, marks))
+        yield
+        consumer.cancel()
 
 
 async def _consume(servers: Servers, marks: Marks) -> None:
@@ -226,8 +238,9 @@ async def _consume(servers: Servers, marks: Marks) -> None:
             )
             now = time.perf_counter()
             for payload in _payloads(answer):
-                if mark := _MARK.search(payload):
-                    marks.arrived.setdefault(int(mark[1]), now)
+                mark = _MARK.search(payload)
+                if mark and mark[1].decode() == marks.run:
+                    marks.arrived.setdefault(int(mark[2]), now)
             marks.news.set()
 
 

@@ -26,6 +26,8 @@ async def alternate(
         for name, run in runs.items():
             screen.doing(f"{title}: {name}, round {number} of {rounds}")
             result = await run()
-            screen.did(f"{title}: {name}", str(result))
+            screen.did(
+                f"{title}: {name}", f"{result:,.2f}" if isinstance(result, float) else str(result)
+            )
             results[name].append(result)
     return results

@@ -618,7 +618,7 @@ async def test_reading_touches_a_bounded_number_of_rows(
         span = (second.id_top, second.snapshot, second.since)
         hot: dict[str, tuple[object, ...]] = {
             "events_of_ticks": (second.ms, third.ms),
-            "late_events": (second.ended, 0, second.since_floor, 20),
+            "late_events": (second.ended, 0, second.since_floor, 20, 20),
             "count_late_events": (second.ended, second.since_floor),
             "new_events": (second.since_floor, *span, 20),
         }
