@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from outbox.errors import OutboxUnavailable
+from outbox.errors import OutboxMissing, OutboxUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ SETTINGS = {
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise OutboxUnavailable for what may be gone with the next attempt."""
+    """Raise OutboxUnavailable for what may pass, OutboxMissing where there is no schema."""
     try:
         yield
     except (
@@ -36,3 +36,9 @@ def translated() -> Iterator[None]:
         OSError,
     ) as exc:
         raise OutboxUnavailable(f"PostgreSQL is away: {exc or type(exc).__name__}") from exc
+    except (
+        asyncpg.InvalidSchemaNameError,
+        asyncpg.UndefinedTableError,
+        asyncpg.UndefinedFunctionError,
+    ) as exc:
+        raise OutboxMissing from exc

@@ -23,6 +23,10 @@ class OutboxUnavailable(CatalogStreamError):
     """PostgreSQL could not be reached or timed out; the same call may succeed later."""
 
 
+class OutboxMissing(CatalogStreamError):
+    """The database has no outbox: apply schema.sql (make schema)."""
+
+
 class OutboxDamaged(CatalogStreamError):
     """Events that a tick counted are no longer in the outbox."""
 

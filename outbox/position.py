@@ -9,7 +9,7 @@ from typing import Self
 from outbox.errors import BadPosition
 
 _SEQ_BITS = 20
-_FORM = re.compile(r"(\d{1,19})-(\d{1,19})", re.ASCII)
+_FORM = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
 _MAX_U64 = 2**64 - 1
 
 

@@ -11,7 +11,7 @@ from outbox.errors import OutboxDamaged
 from outbox.tick import Tick, grouped
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     import asyncpg
 
@@ -56,7 +56,7 @@ class Ticks:
             row = await self._pool.fetchrow(_SQL["tick_at"], position.ms)
         return Tick(*row) if row else None
 
-    async def batches_after(self, after: Position, *, size: int) -> AsyncIterator[Batch]:
+    async def batches_after(self, after: Position, *, size: int) -> AsyncGenerator[Batch, None]:
         """The events of all ticks made so far that come after *after*, in order.
 
         A batch holds at most *size* events, whatever the size of a tick. No connection is held
@@ -73,7 +73,7 @@ class Ticks:
                 yield batch
             ms = ticks[-1].ms
 
-    async def batches_of(self, ticks: Sequence[Tick], *, size: int) -> AsyncIterator[Batch]:
+    async def batches_of(self, ticks: Sequence[Tick], *, size: int) -> AsyncGenerator[Batch, None]:
         """The events of *ticks*, which follow each other, in order. Raises OutboxUnavailable."""
         for group in grouped(ticks, size):
             if group[0].events <= size and (batch := await self._whole(group)):
@@ -109,7 +109,7 @@ class Ticks:
             b"".join(body for _, _, body in rows),
         )
 
-    async def _pages(self, tick: Tick, index: int, *, size: int) -> AsyncIterator[Batch]:
+    async def _pages(self, tick: Tick, index: int, *, size: int) -> AsyncGenerator[Batch, None]:
         """The events of one tick from number *index* on."""
         if index >= tick.events:
             return

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from outbox.errors import BadSetting
+from outbox.errors import BadSetting, CatalogStreamError
 from publisher.settings import Settings
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -20,7 +20,12 @@ app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=F
 def run(context: typer.Context) -> None:
     """Publish until SIGTERM or Ctrl-C."""
     if context.invoked_subcommand is None:
-        asyncio.run(_publish(_settings()))
+        settings = _settings()
+        try:
+            asyncio.run(_publish(settings))
+        except CatalogStreamError as exc:
+            print(exc, file=sys.stderr)  # noqa: T201
+            raise typer.Exit(1) from None
 
 
 @app.command()

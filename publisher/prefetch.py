@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -13,7 +13,9 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def read_ahead(source: AsyncIterator[T], *, depth: int) -> AsyncIterator[AsyncIterator[T]]:
+async def read_ahead(
+    source: AsyncGenerator[T, None], *, depth: int
+) -> AsyncIterator[AsyncIterator[T]]:
     """Iterate *source* with up to *depth* items fetched before they are asked for.
 
     What *source* raises is raised where its next item would have been.
@@ -22,8 +24,9 @@ async def read_ahead(source: AsyncIterator[T], *, depth: int) -> AsyncIterator[A
 
     async def fill() -> None:
         try:
-            async for item in source:
-                await queue.put(item)
+            async with aclosing(source):
+                async for item in source:
+                    await queue.put(item)
         finally:
             await queue.put(None)
 
@@ -42,3 +45,6 @@ async def read_ahead(source: AsyncIterator[T], *, depth: int) -> AsyncIterator[A
             if not queue.empty():
                 queue.get_nowait()
             await asyncio.wait([filling], timeout=0)
+        if not filling.cancelled():
+            # Asked for, or asyncio would complain that nobody did.
+            filling.exception()

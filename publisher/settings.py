@@ -32,7 +32,7 @@ class Settings:
 
         def url(name: str, *schemes: str) -> str:
             value = environment.get(name, "")
-            if urlsplit(value).scheme not in schemes:
+            if _scheme(value) not in schemes:
                 given = "is not set" if not value else "is not such a URL"
                 wrong.append(f"{name} {given}; it must begin with {' or '.join(schemes)}://")
             return value
@@ -62,3 +62,10 @@ class Settings:
         if wrong:
             raise BadSetting("; ".join(wrong))
         return settings
+
+
+def _scheme(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""

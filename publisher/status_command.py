@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
+from outbox.errors import CatalogStreamError, OutboxUnavailable, StreamRefused, StreamUnavailable
 from outbox.ticks import Ticks
 from publisher import connections, status
 from publisher.stream import EventStream
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from publisher.settings import Settings
     from publisher.status import Status
 
-FINE, DEGRADED, UNREACHABLE = 0, 3, 4
+FINE, FAILED, DEGRADED, UNREACHABLE = 0, 1, 3, 4
 """Exit codes."""
 
 
@@ -35,6 +35,9 @@ async def show(settings: Settings, *, as_json: bool) -> int:
     except (OutboxUnavailable, StreamUnavailable, StreamRefused) as exc:
         print(exc, file=sys.stderr)  # noqa: T201
         return UNREACHABLE
+    except CatalogStreamError as exc:
+        print(exc, file=sys.stderr)  # noqa: T201
+        return FAILED
     if as_json:
         print(json.dumps(asdict(now) | {"problems": now.problems}))  # noqa: T201
     else:

@@ -38,7 +38,9 @@ def test_other_trouble_is_another_line() -> None:
 
 
 def test_trouble_that_comes_back_is_told_again() -> None:
-    assert [event for _, event, _ in said(OutboxUnavailable(), None, OutboxUnavailable(), None)] == [
+    assert [
+        event for _, event, _ in said(OutboxUnavailable(), None, OutboxUnavailable(), None)
+    ] == [
         "publisher.held_up",
         "publisher.recovered",
     ] * 2

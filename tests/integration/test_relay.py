@@ -1,0 +1,691 @@
+"""From the outbox into the stream: nothing lost, nothing twice, whatever happens to either end."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+import pytest
+from publishing import (
+    KEY,
+    by_definition,
+    entries,
+    eventually,
+    outbox_pool,
+    read,
+    write,
+)
+from redis.asyncio import Redis
+from servers import Connect, cloned
+from structlog.testing import capture_logs
+
+from embedded.postgres import Postgres
+from outbox.event import Event
+from outbox.position import ORIGIN, Position
+from outbox.ticks import Ticks
+from publisher import connections
+from publisher.bell import Bell
+from publisher.pacing import Pacing
+from publisher.relay import Relay
+from publisher.settings import Settings
+from publisher.stream import EventStream
+from publisher.worker import PassReport, run_worker
+
+SCHEMA = Path(__file__).resolve().parents[2] / "schema.sql"
+FOREIGN = {"from": "somebody else"}
+GO_ON = asyncio.Event()
+"""Never set."""
+
+
+class MakeRelay(Protocol):
+    """A relay of its own, as another process would have."""
+
+    def __call__(self, *, batch_size: int = 1000) -> Relay: ...
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    async with outbox_pool(database) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[Redis]:
+    """A client as the publisher's is."""
+    settings = {"DATABASE_URL": "postgresql://", "REDIS_URL": redis_url}
+    async with connections.redis_client(Settings.from_environment(settings)) as client:
+        yield client
+
+
+@pytest.fixture
+def make_relay(pool: asyncpg.Pool, client: Redis) -> MakeRelay:
+    def make_relay(*, batch_size: int = 1000) -> Relay:
+        return Relay(Ticks(pool), EventStream(client, KEY), batch_size=batch_size)
+
+    return make_relay
+
+
+@pytest.fixture
+def relay(make_relay: MakeRelay) -> Relay:
+    return make_relay()
+
+
+def as_entries(events: list[Event]) -> list[tuple[str, dict[str, str]]]:
+    return [(event.id, event.fields()) for event in events]
+
+
+async def ours(redis: Redis) -> list[tuple[str, dict[str, str]]]:
+    return [(id_, fields) for id_, fields in await entries(redis) if fields != FOREIGN]
+
+
+async def names(redis: Redis) -> list[str]:
+    """The entity ids in the stream, and * for an entry of somebody else."""
+    return [fields.get("entityId", "*") for _, fields in await entries(redis)]
+
+
+def said(logs: Any, event: str) -> list[dict[str, Any]]:  # noqa: ANN401 - structlog's
+    return [line for line in logs if line["event"] == event]
+
+
+async def test_what_was_committed_is_in_the_stream_after_one_pass(
+    connection: asyncpg.Connection, relay: Relay, redis: Redis
+) -> None:
+    assert await relay.publish(GO_ON) == 0
+    assert not await redis.exists(KEY)
+    await write(connection, "a", 3)
+    assert await relay.publish(GO_ON) == 3
+    await write(connection, "b", 2)
+    assert await relay.publish(GO_ON) == 2
+    assert await relay.publish(GO_ON) == 0
+    assert await entries(redis) == as_entries(await by_definition(connection))
+    assert str(relay.place) == (await entries(redis))[-1][0]
+
+
+async def test_a_relay_goes_on_where_the_stream_ends(
+    connection: asyncpg.Connection, make_relay: MakeRelay, redis: Redis
+) -> None:
+    for name in ("a", "b", "c"):
+        await write(connection, name, 2)
+        await make_relay().publish(GO_ON)
+    assert await make_relay().publish(GO_ON) == 0
+    assert await entries(redis) == as_entries(await by_definition(connection))
+
+
+# The stream is lost
+
+
+async def test_a_stream_deleted_while_all_is_quiet_comes_back_the_same(
+    connection: asyncpg.Connection, relay: Relay, redis: Redis
+) -> None:
+    for name in ("a", "b"):
+        await write(connection, name, 3)
+        await relay.publish(GO_ON)
+    before = await entries(redis)
+    await redis.delete(KEY)
+    with capture_logs() as logs:
+        assert await relay.publish(GO_ON) == 6
+    assert await entries(redis) == before
+    [line] = said(logs, "stream.behind")
+    assert line["stream"] == "0-0"
+
+
+async def test_a_stream_deleted_in_the_middle_of_work_comes_back_the_same(
+    connection: asyncpg.Connection, make_relay: MakeRelay, redis: Redis
+) -> None:
+    relay = make_relay(batch_size=5)
+    for n in range(10):
+        await write(connection, f"{n}", 20)
+        await relay.publish(GO_ON)
+
+    async def delete_now_and_then() -> None:
+        while True:
+            await redis.delete(KEY)
+            await asyncio.sleep(0.01)
+
+    deleting = asyncio.create_task(delete_now_and_then())
+    try:
+        for n in range(10, 30):
+            await write(connection, f"{n}", 20)
+            with suppress(TimeoutError):
+                # It goes on as long as the stream goes on being deleted.
+                await asyncio.wait_for(relay.publish(GO_ON), 0.1)
+    finally:
+        deleting.cancel()
+        await asyncio.wait([deleting])
+    await relay.publish(GO_ON)
+    assert await entries(redis) == as_entries(await by_definition(connection))
+
+
+async def test_a_stream_that_lost_its_end_gets_the_same_end_again(
+    connection: asyncpg.Connection, relay: Relay, redis: Redis
+) -> None:
+    for n in range(5):
+        await write(connection, f"{n}")
+        await relay.publish(GO_ON)
+    before = await entries(redis)
+    # As after a failover to a replica that was behind.
+    await redis.delete(KEY)
+    for id_, fields in before[:2]:
+        await redis.xadd(KEY, fields, id=id_)  # type: ignore[arg-type]
+    await write(connection, "new")
+    await relay.publish(GO_ON)
+    assert (await entries(redis))[:5] == before
+    assert await names(redis) == ["0", "1", "2", "3", "4", "new"]
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+async def test_a_trimmed_stream_is_not_filled_again(
+    connection: asyncpg.Connection, make_relay: MakeRelay, redis: Redis, left: int
+) -> None:
+    relay = make_relay()
+    for n in range(5):
+        await write(connection, f"{n}")
+        await relay.publish(GO_ON)
+    await redis.xtrim(KEY, maxlen=left, approximate=False)
+    assert await relay.publish(GO_ON) == 0
+    assert await make_relay().publish(GO_ON) == 0
+    await write(connection, "new")
+    assert await make_relay().publish(GO_ON) == 1
+    assert (await names(redis))[-1] == "new"
+    assert await redis.xlen(KEY) == left + 1
+
+
+@pytest.mark.parametrize("left", [0, 1])
+async def test_a_publisher_that_lags_behind_a_trimmed_stream_changes_nothing(
+    connection: asyncpg.Connection, make_relay: MakeRelay, redis: Redis, left: int
+) -> None:
+    ahead, lagging = make_relay(), make_relay()
+    await write(connection, "first")
+    await ahead.publish(GO_ON)
+    await lagging.publish(GO_ON)
+    for n in range(5):
+        await write(connection, f"{n}")
+        await ahead.publish(GO_ON)
+    await redis.xtrim(KEY, maxlen=left, approximate=False)
+    before, events = await entries(redis), await by_definition(connection)
+    with capture_logs() as logs:
+        await lagging.publish(GO_ON)
+    assert await entries(redis) == before
+    assert await by_definition(connection) == events
+    assert said(logs, "stream.foreign") == []
+    await write(connection, "new")
+    await lagging.publish(GO_ON)
+    assert len(await entries(redis)) == left + 1
+
+
+# Several publishers, and one that is interrupted
+
+
+async def test_two_publishers_at_once_write_each_event_once(
+    connect: Connect, make_relay: MakeRelay, redis: Redis
+) -> None:
+    writers = [await connect() for _ in range(4)]
+    relays = [make_relay(batch_size=7), make_relay(batch_size=100)]
+
+    async def keep_writing(writer: asyncpg.Connection, number: int) -> None:
+        for n in range(50):
+            await write(writer, f"{number} {n}", 1 + n % 5)
+
+    async def keep_publishing(relay: Relay, writing: "asyncio.Future[Any]") -> None:
+        while not writing.done():
+            await relay.publish(GO_ON)
+
+    writing = asyncio.gather(*(keep_writing(c, number) for number, c in enumerate(writers)))
+    with capture_logs() as logs:
+        await asyncio.gather(writing, *(keep_publishing(relay, writing) for relay in relays))
+        for relay in relays:
+            await relay.publish(GO_ON)
+    found = await entries(redis)
+    assert found == as_entries(await by_definition(writers[0]))
+    assert len(found) == 4 * 150
+    assert said(logs, "stream.foreign") + said(logs, "stream.behind") == []
+
+
+async def test_a_publisher_stopped_in_a_large_tick_goes_on_behind_the_last_batch(
+    connection: asyncpg.Connection, make_relay: MakeRelay, redis: Redis
+) -> None:
+    await write(connection, "large", 5000)
+    relay = make_relay(batch_size=100)
+    stop = asyncio.Event()
+    publishing = asyncio.create_task(relay.publish(stop))
+    await eventually(lambda: holds_more_than(redis, 500))
+    stop.set()
+    moved = await publishing
+    assert 500 < moved == await redis.xlen(KEY) < 5000
+    # The same one goes on, and so does another.
+    second = asyncio.Event()
+    publishing = asyncio.create_task(relay.publish(second))
+    await eventually(lambda: holds_more_than(redis, moved + 500))
+    second.set()
+    moved += await publishing
+    assert moved + await make_relay(batch_size=100).publish(GO_ON) == 5000
+    assert await entries(redis) == as_entries(await by_definition(connection))
+
+
+async def test_a_publisher_cancelled_in_a_large_tick_is_followed_exactly(
+    connection: asyncpg.Connection, make_relay: MakeRelay, redis: Redis
+) -> None:
+    await write(connection, "large", 5000)
+    for n in (500, 1500, 3000):
+        publishing = asyncio.create_task(make_relay(batch_size=100).publish(GO_ON))
+        await eventually(lambda n=n: holds_more_than(redis, n))  # type: ignore[misc]
+        publishing.cancel()
+        await asyncio.wait([publishing])
+    await make_relay(batch_size=1000).publish(GO_ON)
+    assert await entries(redis) == as_entries(await by_definition(connection))
+
+
+async def holds_more_than(redis: Redis, count: int) -> bool:
+    return bool(await redis.xlen(KEY) > count)
+
+
+# Somebody else writes to the stream
+
+
+async def test_a_foreign_entry_between_two_events_is_reported_and_survived(
+    connection: asyncpg.Connection, relay: Relay, redis: Redis
+) -> None:
+    await write(connection, "a")
+    await relay.publish(GO_ON)
+    foreign = await redis.xadd(KEY, FOREIGN)  # type: ignore[arg-type]
+    await write(connection, "b")
+    with capture_logs() as logs:
+        await relay.publish(GO_ON)
+    assert await names(redis) == ["a", "*", "b"]
+    assert [line["found"] for line in said(logs, "stream.foreign")] == [foreign]
+    assert said(logs, "stream.foreign")[0]["log_level"] == "error"
+    assert await ours(redis) == as_entries(await by_definition(connection))
+
+
+async def test_a_foreign_entry_before_the_first_event_is_survived(
+    connection: asyncpg.Connection, relay: Relay, redis: Redis
+) -> None:
+    await redis.xadd(KEY, FOREIGN)  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        await relay.publish(GO_ON)
+        await write(connection, "a")
+        await relay.publish(GO_ON)
+    assert await names(redis) == ["*", "a"]
+    assert said(logs, "stream.foreign") != []
+
+
+async def test_a_foreign_entry_in_the_same_millisecond_is_told_apart(
+    connection: asyncpg.Connection, make_relay: MakeRelay, redis: Redis
+) -> None:
+    relay = make_relay()
+    await write(connection, "a", 3)
+    await relay.publish(GO_ON)
+    assert relay.place is not None
+    await redis.xadd(KEY, FOREIGN, id=f"{relay.place.ms}-3")  # type: ignore[arg-type]
+    await write(connection, "b")
+    await relay.publish(GO_ON)
+    await redis.xadd(KEY, FOREIGN, id=f"{relay.place.ms}-1")  # type: ignore[arg-type]
+    await write(connection, "c")
+    await make_relay().publish(GO_ON)
+    assert await names(redis) == ["a", "a", "a", "*", "b", "*", "c"]
+
+
+@pytest.mark.parametrize("starts_again", [False, True])
+@pytest.mark.parametrize("published", [0, 1, 3])
+async def test_events_below_a_foreign_entry_get_ids_above_it(  # noqa: PLR0913
+    connection: asyncpg.Connection,
+    make_relay: MakeRelay,
+    pool: asyncpg.Pool,
+    redis: Redis,
+    published: int,
+    *,
+    starts_again: bool,
+) -> None:
+    relay = make_relay()
+    for n in range(published):
+        await write(connection, f"early {n}")
+        await relay.publish(GO_ON)
+    before = await entries(redis)
+    for n in range(3):
+        await write(connection, f"pending {n}", 2)
+        await Ticks(pool).make()
+    last = (await Ticks(pool).after(0))[-1].last
+    foreign = await redis.xadd(KEY, FOREIGN, id=f"{last.ms + 1000}-0")  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        await (make_relay() if starts_again else relay).publish(GO_ON)
+        await write(connection, "later")
+        await (make_relay() if starts_again else relay).publish(GO_ON)
+    assert (await entries(redis))[:published] == before
+    pending = [f"pending {n}" for n in range(3) for _ in range(2)]
+    assert await names(redis) == [
+        *[f"early {n}" for n in range(published)],
+        *["*", *pending, "later"],
+    ]
+    [line] = [line for line in said(logs, "stream.foreign") if line["renumbered"]]
+    assert (line["found"], line["renumbered"]) == (foreign, 6)
+    assert await ours(redis) == as_entries(await read(Ticks(pool)))
+    assert await make_relay().publish(GO_ON) == 0
+
+
+async def test_a_foreign_entry_in_the_middle_of_a_large_tick_divides_it(
+    connection: asyncpg.Connection, make_relay: MakeRelay, pool: asyncpg.Pool, redis: Redis
+) -> None:
+    await write(connection, "large", 5000)
+    stop = asyncio.Event()
+    publishing = asyncio.create_task(make_relay(batch_size=100).publish(stop))
+    await eventually(lambda: holds_more_than(redis, 1000))
+    stop.set()
+    held = await publishing
+    place = Position.parse((await entries(redis))[-1][0])
+    await redis.xadd(KEY, FOREIGN, id=f"{place.ms}-{place.seq + 10}")  # type: ignore[arg-type]
+    await make_relay(batch_size=100).publish(GO_ON)
+    await write(connection, "later")
+    await make_relay(batch_size=100).publish(GO_ON)
+    assert await names(redis) == ["large"] * held + ["*"] + ["large"] * (5000 - held) + ["later"]
+    payloads = [fields["payload"] for _, fields in await ours(redis)]
+    assert payloads[:5000] == [f'{{"n":{n}}}' for n in range(1, 5001)]
+    assert await ours(redis) == as_entries(await read(Ticks(pool), size=100))
+
+
+async def test_a_foreign_entry_that_trims_ours_away_neither_hides_nor_repeats_an_event(
+    connection: asyncpg.Connection, relay: Relay, pool: asyncpg.Pool, redis: Redis
+) -> None:
+    await write(connection, "published", 3)
+    await relay.publish(GO_ON)
+    await write(connection, "pending", 2)
+    await Ticks(pool).make()
+    last = (await Ticks(pool).after(0))[-1].last
+    await redis.xadd(
+        KEY,
+        FOREIGN,  # type: ignore[arg-type]
+        id=f"{last.ms + 1000}-0",
+        maxlen=1,
+        approximate=False,
+    )
+    await relay.publish(GO_ON)
+    assert await names(redis) == ["*", "pending", "pending"]
+
+
+async def test_an_emitter_that_writes_all_the_time_costs_no_event(
+    connect: Connect, make_relay: MakeRelay, pool: asyncpg.Pool, redis: Redis
+) -> None:
+    writers = [await connect() for _ in range(4)]
+    relays = [make_relay(batch_size=7), make_relay(batch_size=100)]
+    dice = random.Random(11)
+
+    async def keep_writing(writer: asyncpg.Connection, number: int) -> None:
+        for n in range(60):
+            async with writer.transaction():
+                await write(writer, f"{number} {n}", dice.randrange(1, 15))
+                await asyncio.sleep(0.002 * dice.randrange(3))
+
+    async def interfere(writing: "asyncio.Future[Any]") -> int:
+        count = 0
+        while not writing.done():
+            await redis.xadd(KEY, FOREIGN)  # type: ignore[arg-type]
+            count += 1
+            await asyncio.sleep(0.004 * dice.random())
+        return count
+
+    async def keep_publishing(relay: Relay, writing: "asyncio.Future[Any]") -> None:
+        while not writing.done():
+            await relay.publish(GO_ON)
+
+    writing = asyncio.gather(*(keep_writing(c, number) for number, c in enumerate(writers)))
+    with capture_logs() as logs:
+        _, foreign, *_ = await asyncio.gather(
+            writing, interfere(writing), *(keep_publishing(relay, writing) for relay in relays)
+        )
+        await relays[0].publish(GO_ON)
+    found = await entries(redis)
+    positions = [Position.parse(id_) for id_, _ in found]
+    assert positions == sorted(set(positions))
+    assert len(found) - len(await ours(redis)) == foreign
+    assert said(logs, "stream.foreign") != []
+    committed = await writers[0].fetch("SELECT entity_id, payload FROM outbox.event ORDER BY id")
+    published = [(fields["entityId"], fields["payload"]) for _, fields in await ours(redis)]
+    assert sorted(published) == sorted(map(tuple, committed))
+    assert await ours(redis) == as_entries(await read(Ticks(pool)))
+
+
+# The doorbell
+
+
+@pytest.fixture(scope="module")
+def server_that_rings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A server without prepared transactions: where they are in use nobody may ring."""
+    server = Postgres(
+        tmp_path_factory.mktemp("bell") / "postgres",
+        {"fsync": "off", "max_prepared_transactions": "0"},
+    )
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+class Sleeper:
+    """A publisher with a bell, over a database of its own, and what it reported."""
+
+    def __init__(self, dsn: str, relay: Relay, pacing: Pacing) -> None:
+        self.dsn = dsn
+        self.bell = Bell(self._listen, enabled=True)
+        self.reports: list[PassReport] = []
+        self.published = asyncio.Event()
+        self.slept = asyncio.Event()
+        self._relay = relay
+        self._pacing = pacing
+
+    async def run(self, stop: asyncio.Event) -> None:
+        try:
+            await run_worker(
+                lambda: self._relay.publish(stop),
+                self.bell,
+                self._pacing,
+                stop,
+                observe=self._observe,
+                dice=lambda: 0.0,
+            )
+        finally:
+            await self.bell.close()
+
+    async def falls_asleep(self) -> None:
+        """Return when it waits for the bell."""
+
+        async def waits() -> bool:
+            # The second quiet pass comes after it has taken the bell.
+            quiet = [report.moved for report in self.reports[-1:]] == [0]
+            return self.bell.is_asleep and quiet
+
+        await eventually(waits)
+
+    async def _listen(self) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            self.dsn, server_settings={"application_name": "catalog-publisher-bell"}
+        )
+
+    def _observe(self, report: PassReport) -> None:
+        self.reports.append(report)
+        if report.moved:
+            self.published.set()
+
+
+@asynccontextmanager
+async def sleeping(
+    dsn: str, redis: Redis, *, backstop_s: float = 60, poll_pause_s: float = 0.005
+) -> AsyncIterator[tuple[Sleeper, Callable[[], Awaitable[asyncpg.Connection]]]]:
+    """A publisher that runs, and how to connect to its database."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(outbox_pool(dsn))
+        relay = Relay(Ticks(pool), EventStream(redis, KEY), batch_size=1000)
+        pacing = Pacing(
+            backstop_s=backstop_s, poll_pause_s=poll_pause_s, busy_pause_s=0, backoff_base_s=0
+        )
+        sleeper = Sleeper(dsn, relay, pacing)
+
+        async def connect() -> asyncpg.Connection:
+            connection: asyncpg.Connection = await asyncpg.connect(dsn)
+            stack.push_async_callback(connection.close, timeout=10)
+            return connection
+
+        stop = asyncio.Event()
+        running = asyncio.create_task(sleeper.run(stop))
+        try:
+            yield sleeper, connect
+        finally:
+            stop.set()
+            await running
+
+
+@pytest.fixture
+async def ringing(server_that_rings: Postgres) -> AsyncIterator[str]:
+    async with cloned(server_that_rings, "template1") as dsn:
+        connection = await asyncpg.connect(dsn)
+        await connection.execute(SCHEMA.read_text("utf-8"))
+        await connection.close()
+        yield dsn
+
+
+INSERT = "INSERT INTO catalog.category (slug, name) VALUES ($1, 'Name')"
+
+
+async def listening(connection: asyncpg.Connection) -> list[str]:
+    """The rings that *connection* hears from now on."""
+    heard: list[str] = []
+
+    def hear(*rung: object) -> None:
+        heard.append(str(rung[-2]))
+
+    await connection.add_listener("outbox.bell", hear)
+    return heard
+
+
+async def test_a_commit_wakes_a_publisher_that_sleeps(ringing: str, client: Redis) -> None:
+    async with sleeping(ringing, client) as (sleeper, connect):
+        writer, ear = await connect(), await connect()
+        heard = await listening(ear)
+        for n in range(3):
+            await sleeper.falls_asleep()
+            sleeper.published.clear()
+            await writer.execute(INSERT, f"c-{n}")
+            async with asyncio.timeout(10):
+                await sleeper.published.wait()
+            await ear.fetchval("SELECT 1")
+            assert heard == ["outbox.bell"] * (n + 1)
+    assert await client.xlen(KEY) == 3
+
+
+async def test_while_the_publisher_is_awake_no_commit_rings(ringing: str, client: Redis) -> None:
+    async with sleeping(ringing, client) as (_, connect):
+        holder, writer, ear = [await connect() for _ in range(3)]
+        heard = await listening(ear)
+        async with holder.transaction():
+            # With a writer under way the publisher cannot fall asleep.
+            await holder.execute(INSERT, "held")
+            heard.clear()
+            await eventually_published(client, 0)
+            for n in range(20):
+                await writer.execute(INSERT, f"c-{n}")
+                await eventually_published(client, n + 1)
+            await ear.fetchval("SELECT 1")
+            assert heard == []
+
+
+async def eventually_published(redis: Redis, count: int) -> None:
+    async def published() -> bool:
+        return bool(await redis.xlen(KEY) == count)
+
+    await eventually(published)
+
+
+async def test_a_writer_that_found_the_publisher_awake_keeps_it_awake(
+    ringing: str, client: Redis
+) -> None:
+    async with sleeping(ringing, client) as (sleeper, connect):
+        writer = await connect()
+        await sleeper.falls_asleep()
+        # This one wakes it, and the next one looks at the bell while it is awake.
+        await writer.execute(INSERT, "first")
+        await eventually_published(client, 1)
+        transaction = writer.transaction()
+        for n in range(20):
+            transaction = writer.transaction()
+            await transaction.start()
+            await writer.execute(INSERT, f"c-{n}")
+            passes = len(sleeper.reports)
+
+            async def passed(passes: int = passes) -> bool:
+                return len(sleeper.reports) > passes + 3 or sleeper.bell.is_asleep
+
+            await eventually(passed)
+            await transaction.commit()
+            # The backstop is a minute away: who is missed stays missed.
+            await eventually_published(client, n + 2)
+
+
+async def test_where_prepared_transactions_are_in_use_the_publisher_polls(
+    database: str, client: Redis
+) -> None:
+    with capture_logs() as logs:
+        async with sleeping(database, client) as (sleeper, connect):
+            writer, ear = await connect(), await connect()
+            heard = await listening(ear)
+
+            async def looked_often() -> bool:
+                return len(sleeper.reports) > 5
+
+            await eventually(looked_often)
+            await writer.execute("BEGIN")
+            await writer.execute(INSERT, "prepared")
+            name = await ear.fetchval("SELECT current_database()")
+            await writer.execute(f"PREPARE TRANSACTION '{name}'")
+            await writer.execute(f"COMMIT PREPARED '{name}'")
+            await eventually_published(client, 1)
+            assert heard == []
+            assert not sleeper.bell.is_asleep
+    assert len(said(logs, "bell.off")) == 1
+
+
+async def test_a_bell_that_lost_its_connection_rings_again_later(
+    ringing: str, client: Redis
+) -> None:
+    async with sleeping(ringing, client, backstop_s=0.2) as (sleeper, connect):
+        writer, ear = await connect(), await connect()
+        heard = await listening(ear)
+        await sleeper.falls_asleep()
+        assert await writer.fetchval(
+            "SELECT bool_and(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE application_name = 'catalog-publisher-bell' AND datname = current_database()"
+        )
+        await writer.execute(INSERT, "unheard")
+        await eventually_published(client, 1)
+        heard.clear()
+
+        async def rings() -> bool:
+            await sleeper.falls_asleep()
+            await writer.execute(INSERT, f"c-{len(sleeper.reports)}")
+            await ear.fetchval("SELECT 1")
+            return bool(heard)
+
+        await eventually(rings)
+
+
+async def test_a_bell_that_stays_silent_is_given_up_and_nothing_is_lost(
+    ringing: str, client: Redis
+) -> None:
+    with capture_logs() as logs:
+        async with sleeping(ringing, client, backstop_s=0.05) as (sleeper, connect):
+            writer = await connect()
+            # A writer that rings nobody, as behind a pooler that drops notifications.
+            for n in range(5):
+                await sleeper.falls_asleep() if not said(logs, "bell.off") else None
+                await write(writer, f"{n}")
+                await eventually_published(client, n + 1)
+    assert len(said(logs, "bell.quiet")) == 3
+    assert len(said(logs, "bell.off")) == 1
+
+
+async def test_an_origin_is_where_a_relay_without_a_stream_begins(
+    relay: Relay,
+) -> None:
+    await relay.publish(GO_ON)
+    assert relay.place == ORIGIN
