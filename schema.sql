@@ -212,13 +212,17 @@ CREATE INDEX IF NOT EXISTS event_by_transaction ON outbox.event (xid, id);
 CREATE TABLE IF NOT EXISTS outbox.event_1 PARTITION OF outbox.event (stretch DEFAULT 1) FOR VALUES IN (1);
 
 -- A tick is a stored snapshot. Its events are the rows visible in `snapshot` and not in `since`, the snapshot of the tick
--- before it, ordered by id. Each row says all that is needed to read it.
+-- before it, ordered by id. They lie in two places, and each row says where:
+--   above since_floor   almost all of them, in the order of the primary key
+--   at or below it      those of the transactions in `late`, which drew ids before the tick before and committed after it
 CREATE TABLE IF NOT EXISTS outbox.tick (
     ms           bigint NOT NULL PRIMARY KEY,  -- milliseconds since 1970; strictly increasing; the first half of its IDs
     since        pg_snapshot NOT NULL,
-    since_floor  bigint NOT NULL,              -- transactions that started after `since` drew higher ids
+    since_floor  bigint NOT NULL,              -- id_floor of the tick before
+    late         xid8[] NOT NULL,
     snapshot     pg_snapshot NOT NULL,
-    id_floor     bigint NOT NULL,              -- transactions that start after `snapshot` draw higher ids
+    next_xid     xid8 NOT NULL,                -- transactions that were not yet under way have this number or a higher one,
+    id_floor     bigint NOT NULL,              -- and draw ids above this
     id_top       bigint NOT NULL,              -- the highest id among its events
     first        bigint NOT NULL DEFAULT 0,    -- events at the front that belong to another tick; see renumber()
     events       bigint NOT NULL CONSTRAINT tick_not_empty CHECK (events > 0),
@@ -262,21 +266,22 @@ END $$;
 
 -- Make a tick if anything has been committed since the last one, and return it. One round trip, one commit; the caller
 -- may use its IDs when the call has returned. Where nothing is new no tick is made: ms is null, and the rest says how far
--- it has looked. Handing that back as after_ms (the ms of the last tick then), seen and seen_floor saves the next call from
--- looking at the same again, however much an open transaction has written since.
+-- it has looked. Handing that back (after_ms, the ms of the last tick then; seen, seen_xid, seen_floor) saves the next call
+-- from looking at the same again, however much an open transaction has written since.
 --
 -- above_ms: the tick's ms is above this too: the stream's last ID, when somebody else has written to the stream.
 CREATE OR REPLACE FUNCTION outbox.make_tick(
-    after_ms bigint DEFAULT NULL, seen pg_snapshot DEFAULT NULL, seen_floor bigint DEFAULT NULL, above_ms bigint DEFAULT 0
+    after_ms bigint DEFAULT NULL, seen pg_snapshot DEFAULT NULL, seen_xid xid8 DEFAULT NULL, seen_floor bigint DEFAULT NULL,
+    above_ms bigint DEFAULT 0
 ) RETURNS TABLE (
-    previous_ms bigint, ms bigint, since pg_snapshot, since_floor bigint, snapshot pg_snapshot, id_floor bigint, id_top bigint,
-    first bigint, events bigint, total_before bigint
+    previous_ms bigint, ms bigint, since pg_snapshot, since_floor bigint, late xid8[], snapshot pg_snapshot, next_xid xid8,
+    id_floor bigint, id_top bigint, first bigint, events bigint, total_before bigint
 )
 -- The planner cannot know how few rows lie above a floor; left alone, a cached plan reads the whole table.
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
-    ended xid8[];
+    since_xid xid8;
 BEGIN
     IF pg_is_in_recovery() THEN
         RAISE EXCEPTION 'ticks are made on the primary only: a standby does not know which transactions are in progress'
@@ -291,20 +296,29 @@ BEGIN
 
     -- The lock is taken in a statement before the snapshot, so snapshots are taken in the order of the ticks.
     PERFORM pg_advisory_xact_lock(hashtextextended('outbox.tick', 0));
-    SELECT t.ms, t.ms + 1 + (t.events >> 20), t.snapshot, t.id_floor, t.total_before + t.events
-      INTO previous_ms, ms, since, since_floor, total_before
+    SELECT t.ms, t.ms + 1 + (t.events >> 20), t.snapshot, t.next_xid, t.id_floor, t.total_before + t.events
+      INTO previous_ms, ms, since, since_xid, since_floor, total_before
       FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1;
     IF previous_ms IS NULL THEN
-        ms := 1; since := '1:1:'; since_floor := -1; total_before := 0;
+        ms := 1; since := '1:1:'; since_xid := '1'; since_floor := -1; total_before := 0;
     END IF;
     IF seen IS NOT NULL AND after_ms IS NOT DISTINCT FROM previous_ms THEN
-        since := seen; since_floor := seen_floor;
+        since := seen; since_xid := seen_xid; since_floor := seen_floor;
     END IF;
 
-    -- The floor is read before the snapshot: whoever starts after the snapshot draws above it.
+    -- In this order: the floor, the snapshot, then (below) a transaction number of our own. Whoever gets a higher number
+    -- gets it later, and draws above the floor. The snapshot's xmax would not do: it is one above the last transaction that
+    -- has ended, and transactions above it may be under way with ids below the floor.
     SELECT s.last_value - (NOT s.is_called)::int INTO id_floor FROM outbox.event_id AS s;
     SELECT pg_current_snapshot() INTO snapshot;
-    ended := ARRAY(SELECT x FROM pg_snapshot_xip(since) AS x WHERE pg_visible_in_snapshot(x, snapshot));
+    late := ARRAY(
+        SELECT x
+          FROM (SELECT pg_snapshot_xip(since) AS x
+                 UNION ALL
+                SELECT n::text::xid8
+                  FROM generate_series(pg_snapshot_xmax(since)::text::bigint, since_xid::text::bigint - 1) AS n) AS open
+         WHERE pg_visible_in_snapshot(x, snapshot)
+           AND EXISTS (SELECT FROM outbox.event AS e WHERE e.xid = x AND e.id <= since_floor));
     SELECT sum(part.events), max(part.top) INTO events, id_top
       FROM (
           SELECT count(*) AS events, max(e.id) AS top
@@ -313,17 +327,25 @@ BEGIN
              AND pg_visible_in_snapshot(e.xid, snapshot) AND NOT pg_visible_in_snapshot(e.xid, since)
           UNION ALL
           SELECT count(*), max(e.id)
-            FROM unnest(ended) AS x CROSS JOIN LATERAL
+            FROM unnest(late) AS x CROSS JOIN LATERAL
                  (SELECT o.id FROM outbox.event AS o WHERE o.xid = x AND o.id <= since_floor) AS e
       ) AS part;
 
     first := 0;
     IF events > 0 THEN
+        next_xid := pg_current_xact_id();
         ms := greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, ms, above_ms + 1);
         PERFORM outbox.ensure_tick_partition(ms);
-        INSERT INTO outbox.tick VALUES (ms, since, since_floor, snapshot, id_floor, id_top, first, events, total_before);
+        INSERT INTO outbox.tick
+        VALUES (ms, since, since_floor, late, snapshot, next_xid, id_floor, id_top, first, events, total_before);
     ELSE
         ms := NULL;
+        IF id_floor - since_floor < 1000 THEN
+            -- Not worth a transaction number: the next call may look at these few again.
+            snapshot := since; next_xid := since_xid; id_floor := since_floor;
+        ELSE
+            next_xid := pg_current_xact_id();
+        END IF;
     END IF;
     RETURN NEXT;
 END $$;

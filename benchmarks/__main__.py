@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,6 +37,8 @@ def bench(
         raise typer.BadParameter(
             f"{', '.join(unknown)}: there are {', '.join(_BENCHES)}", param_hint="--only"
         )
+    # As Ctrl-C: the servers are stopped and their folder is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen()
     try:
         with screen:

@@ -37,6 +37,7 @@ _WARM_UP = 500  # transactions under load that are not counted
 _IDLE_S = (0.2, 0.3)
 _GROUP = "benchmark"
 _READ_COUNT = 1000
+_BLOCK_MS = 200
 _ARRIVAL_TIMEOUT_S = 20.0
 _KEPT_PACE = 0.97
 _MARK = re.compile(rb'"title": ?"delay (\w+) (\d+)"')
@@ -71,6 +72,7 @@ class Marks:
     sent: dict[int, float] = field(default_factory=dict)
     arrived: dict[int, float] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: bool = False
 
     async def all_arrived(self) -> None:
         """Return when each event has come. Raises EventsMissing."""
@@ -225,16 +227,24 @@ async def _measured(
 async def _consuming(servers: Servers, marks: Marks) -> AsyncIterator[None]:
     """Have a consumer as long as the block runs; its errors end the block."""
     async with asyncio.TaskGroup() as group:
-        consumer = group.create_task(_consume(servers, marks))
-        yield
-        consumer.cancel()
+        group.create_task(_consume(servers, marks))
+        try:
+            yield
+        finally:
+            # Not cancelled: redis-py may not hand a cancellation on while it reads.
+            marks.ended = True
 
 
 async def _consume(servers: Servers, marks: Marks) -> None:
     async with servers.redis() as redis:
-        while True:
+        while not marks.ended:
             answer = await redis.xreadgroup(
-                _GROUP, "consumer", {STREAM_KEY: ">"}, count=_READ_COUNT, block=1000, noack=True
+                _GROUP,
+                "consumer",
+                {STREAM_KEY: ">"},
+                count=_READ_COUNT,
+                block=_BLOCK_MS,
+                noack=True,
             )
             now = time.perf_counter()
             for payload in _payloads(answer):

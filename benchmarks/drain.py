@@ -191,7 +191,7 @@ class Backlog:
         return Drained(rate, first[0] - began, program.peak_mb if program else 0)
 
 
-async def _measured(
+async def _measured(  # noqa: PLR0913, PLR0917 - each is one thing it is handed
     screen: Screen, bench: Backlog, ours: Runs, peers: Runs, rounds: int, known: Results
 ) -> list[Row]:
     """The rows of *ours*; peers whose results are in *known* are not run, the others added."""

@@ -1,8 +1,8 @@
 -- name: make_tick
-SELECT * FROM outbox.make_tick($1, $2, $3, $4);
+SELECT * FROM outbox.make_tick($1, $2, $3, $4, $5);
 
 -- name: ticks_after
-SELECT ms, since, since_floor, snapshot, id_top, first, events, total_before
+SELECT ms, since, since_floor, late, snapshot, id_top, first, events, total_before
   FROM outbox.tick
  WHERE ms > $1
  ORDER BY ms
@@ -10,7 +10,7 @@ SELECT ms, since, since_floor, snapshot, id_top, first, events, total_before
 
 -- name: tick_at
 -- The tick whose IDs may include a position in millisecond $1.
-SELECT ms, since, since_floor, snapshot, id_top, first, events, total_before
+SELECT ms, since, since_floor, late, snapshot, id_top, first, events, total_before
   FROM outbox.tick
  WHERE ms <= $1
  ORDER BY ms DESC
@@ -18,8 +18,7 @@ SELECT ms, since, since_floor, snapshot, id_top, first, events, total_before
 
 -- name: events_of_ticks
 -- Several small ticks at once, a row for each. Two ranges instead of one from the old snapshot's xmin: a transaction held
--- open for an hour must not make every tick read that hour again. Ids above since_floor are those of transactions that
--- started after the last tick.
+-- open for an hour must not make every tick read that hour again.
 SELECT t.ms, count(*) AS events, string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '')
   FROM outbox.tick AS t
  CROSS JOIN LATERAL (
@@ -30,9 +29,8 @@ SELECT t.ms, count(*) AS events, string_agg(outbox.packed(e.entity, e.entity_id,
                  AND pg_visible_in_snapshot(n.xid, t.snapshot) AND NOT pg_visible_in_snapshot(n.xid, t.since)
               UNION ALL
               SELECT o.id, o.entity, o.entity_id, o.operation, o.at, o.traceparent, o.payload
-                FROM pg_snapshot_xip(t.since) AS x
+                FROM unnest(t.late) AS x
                CROSS JOIN LATERAL (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor) AS o
-               WHERE pg_visible_in_snapshot(x, t.snapshot)
               ) AS either
         ORDER BY id
        ) AS e
@@ -64,7 +62,7 @@ SELECT count(*) AS events, max(id) AS last_id,
   FROM page;
 
 -- name: new_events
--- The second part: what transactions wrote that started after the last tick.
+-- The second part: what was written after the last tick.
 SELECT count(*) AS events, max(id) AS last_id,
        string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '')
   FROM (SELECT *

@@ -19,6 +19,7 @@ class Tick(NamedTuple):
     ms: int
     since: Snapshot
     since_floor: int
+    late: list[int]
     snapshot: Snapshot
     id_top: int
     first: int
@@ -29,12 +30,6 @@ class Tick(NamedTuple):
     def last(self) -> Position:
         """Where its last event stands."""
         return Position.in_tick(self.ms, self.events - 1)
-
-    @property
-    def ended(self) -> list[int]:
-        """Transactions that were in progress in *since* and no longer in *snapshot*."""
-        _, xmax, in_progress = self.snapshot
-        return [x for x in self.since[2] if x < xmax and x not in in_progress]
 
 
 def grouped(ticks: Iterable[Tick], size: int) -> Iterator[list[Tick]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SQL = sql.load("outbox")
 _TICKS_AT_ONCE = 1000
+_NOTHING = (None, None, None, None)
 
 
 class Ticks:
@@ -28,7 +29,7 @@ class Ticks:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._seen: tuple[int | None, Snapshot | None, int | None] = (None, None, None)
+        self._seen: tuple[int | None, Snapshot | None, int | None, int | None] = _NOTHING
 
     async def make(self, *, above_ms: int = 0) -> tuple[int | None, Tick | None]:
         """Make a tick if anything is new: (the ms of the tick before, the tick or None).
@@ -38,9 +39,14 @@ class Ticks:
         with translated():
             [row] = await self._pool.fetch(_SQL["make_tick"], *self._seen, above_ms)
         if row["ms"] is None:
-            self._seen = (row["previous_ms"], row["snapshot"], row["id_floor"])
+            self._seen = (
+                row["previous_ms"],
+                row["snapshot"],
+                row["next_xid"],
+                row["id_floor"],
+            )
             return row["previous_ms"], None
-        self._seen = (None, None, None)
+        self._seen = _NOTHING
         return row["previous_ms"], Tick(
             *(row[column] for column in Tick._fields),
         )
@@ -113,16 +119,18 @@ class Ticks:
         """The events of one tick from number *index* on."""
         if index >= tick.events:
             return
-        ended, skip, late = tick.ended, tick.first + index, 0
-        if ended:
+        skip, late = tick.first + index, 0
+        if tick.late:
             with translated():
-                late = await self._pool.fetchval(_SQL["count_late_events"], ended, tick.since_floor)
+                late = await self._pool.fetchval(
+                    _SQL["count_late_events"], tick.late, tick.since_floor
+                )
         if skip < late:
-            after_id = await self._id_at("late_id_at", skip, ended, tick.since_floor)
-            each = max(size // len(ended), 1)
+            after_id = await self._id_at("late_id_at", skip, tick.late, tick.since_floor)
+            each = max(size // len(tick.late), 1)
             while index < tick.events:
                 count, after_id, body = await self._page(
-                    "late_events", ended, after_id, tick.since_floor, each, tick.events - index
+                    "late_events", tick.late, after_id, tick.since_floor, each, tick.events - index
                 )
                 if not count:
                     break

@@ -11,9 +11,9 @@ SELECT current_setting('max_prepared_transactions')::int > 0;
 SELECT ms, total_before + events AS total FROM outbox.tick ORDER BY ms DESC LIMIT 1;
 
 -- name: not_in_a_tick
--- Committed since the last tick: by transactions that started after it, and by those that outlived it.
+-- Committed since the last tick: written after it, or by transactions that were under way then.
 WITH last AS (
-     SELECT snapshot, id_floor FROM outbox.tick ORDER BY ms DESC LIMIT 1
+     SELECT snapshot, next_xid, id_floor FROM outbox.tick ORDER BY ms DESC LIMIT 1
 ), waiting AS (
      SELECT n.at FROM outbox.event AS n
       WHERE n.id > coalesce((SELECT id_floor FROM last), -1)
@@ -21,6 +21,9 @@ WITH last AS (
       UNION ALL
      SELECT o.at FROM last CROSS JOIN pg_snapshot_xip(last.snapshot) AS x
       CROSS JOIN LATERAL (SELECT e.at FROM outbox.event AS e WHERE e.xid = x AND e.id <= last.id_floor) AS o
+      UNION ALL
+     SELECT e.at FROM last JOIN outbox.event AS e
+         ON e.xid >= pg_snapshot_xmax(last.snapshot) AND e.xid < last.next_xid AND e.id <= last.id_floor
 )
 SELECT count(*) AS events, extract(epoch FROM clock_timestamp() - min(at))::float8 AS oldest_age_s FROM waiting;
 

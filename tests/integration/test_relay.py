@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -143,15 +143,16 @@ async def test_a_stream_deleted_in_the_middle_of_work_comes_back_the_same(
     async def delete_now_and_then() -> None:
         while True:
             await redis.delete(KEY)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
 
     deleting = asyncio.create_task(delete_now_and_then())
     try:
         for n in range(10, 30):
             await write(connection, f"{n}", 20)
-            with suppress(TimeoutError):
-                # It goes on as long as the stream goes on being deleted.
-                await asyncio.wait_for(relay.publish(GO_ON), 0.1)
+            # It would go on as long as the stream goes on being deleted.
+            stop = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.1, stop.set)
+            await relay.publish(stop)
     finally:
         deleting.cancel()
         await asyncio.wait([deleting])

@@ -414,8 +414,8 @@ async def test_from_every_position_every_batch_size_reads_the_same(
 ) -> None:
     made = await several_ticks(connect, ticks)
     expected = await by_definition(connection)
-    assert [tick.events for tick in made] == [3, 1, 8, 25, 1, 1]
-    assert len({event.id for event in expected}) == len(expected) == 39
+    assert [tick.events for tick in made] == [3, 1, 8, 22, 1, 1]
+    assert len({event.id for event in expected}) == len(expected) == 36
     positions = [ORIGIN, *(Position.parse(event.id) for event in expected)]
     # Positions at which no event stands are places as well.
     positions += [Position(made[0].ms - 1, 7), Position(made[-1].ms + 1000, 0)]
@@ -455,7 +455,7 @@ def content(events: list[Event]) -> list[Event]:
     return [event._replace(id="") for event in events]
 
 
-@pytest.mark.parametrize(("number", "index"), [(0, 0), (2, 0), (2, 3), (3, 1), (3, 24), (5, 0)])
+@pytest.mark.parametrize(("number", "index"), [(0, 0), (2, 0), (2, 3), (3, 1), (3, 21), (5, 0)])
 async def test_new_ids_keep_the_events_and_their_order(
     connect: Connect, connection: asyncpg.Connection, ticks: Ticks, number: int, index: int
 ) -> None:
@@ -534,9 +534,11 @@ async def reader(connect: Connect) -> asyncpg.Connection:
 async def touched(connection: asyncpg.Connection, statement: str, *arguments: object) -> int:
     """How many rows of outbox.event *statement* read, out of a table or an index."""
     async with connection.transaction():
+        # Counts of earlier transactions stay in these numbers for a while.
+        before: int = await connection.fetchval(TOUCHED)
         await connection.fetch(statement, *arguments)
-        count: int = await connection.fetchval(TOUCHED)
-    return count
+        after: int = await connection.fetchval(TOUCHED)
+    return after - before
 
 
 def plan_nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
