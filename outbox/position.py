@@ -9,6 +9,7 @@ from typing import Self
 from outbox.errors import BadPosition
 
 _SEQ_BITS = 20
+_LAST_SEQ = (1 << _SEQ_BITS) - 1
 _FORM = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
 _MAX_U64 = 2**64 - 1
 
@@ -31,11 +32,11 @@ class Position:
     @classmethod
     def in_tick(cls, ms: int, index: int) -> Self:
         """Where event number *index*, from 0, of the tick at *ms* stands."""
-        return cls(ms + (index >> _SEQ_BITS), index & (1 << _SEQ_BITS) - 1)
+        return cls(ms + (index >> _SEQ_BITS), index & _LAST_SEQ)
 
     def index_in(self, ms: int) -> int:
-        """The number, in the tick at *ms*, of the event that stands here."""
-        return (self.ms - ms << _SEQ_BITS) + self.seq
+        """The number, in the tick at *ms*, of the last event that stands here or before."""
+        return (self.ms - ms << _SEQ_BITS) + min(self.seq, _LAST_SEQ)
 
     @property
     def version(self) -> int:

@@ -95,7 +95,8 @@ class Ticks:
         if tick is None or position > tick.last:
             return None
         async for batch in self._pages(tick, position.index_in(tick.ms), size=1):
-            return next(iter(batch))
+            event = next(iter(batch))
+            return event if event.id == str(position) else None
         return None
 
     async def renumber(self, tick: Tick, index: int, *, above_ms: int) -> int:

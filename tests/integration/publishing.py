@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 from redis.asyncio import Redis
@@ -79,7 +80,7 @@ async def by_definition(connection: asyncpg.Connection) -> list[Event]:
 
 async def entries(redis: Redis, key: str = KEY) -> list[tuple[str, dict[str, str]]]:
     """All of the stream, with text for bytes."""
-    raw = await redis.xrange(key)
+    raw: Any = await redis.xrange(key)
     return [
         (_text(id_), {_text(name): _text(value) for name, value in fields.items()})
         for id_, fields in raw
@@ -89,7 +90,7 @@ async def entries(redis: Redis, key: str = KEY) -> list[tuple[str, dict[str, str
 async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: float = 10) -> None:
     """Return once *condition* holds. Raises TimeoutError."""
     async with asyncio.timeout(within_s):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - it is another process that we wait for
             await asyncio.sleep(0.01)
 
 

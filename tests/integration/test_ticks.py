@@ -1,10 +1,10 @@
-"""A tick is a stored snapshot: which events are its own, under which IDs, and what reading it costs."""
+"""A tick is a stored snapshot: which events are its own, their IDs, and what reading it costs."""
 
 import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 import pytest
@@ -130,7 +130,8 @@ async def test_the_changes_of_one_entity_stay_in_the_order_of_their_commits(
     ]
     assert len(titles) == 61
     ids = await writers[0].fetch(
-        "SELECT payload::json->>'title' AS title FROM outbox.event WHERE entity_id = $1 ORDER BY id",
+        "SELECT payload::json->>'title' AS title FROM outbox.event"
+        " WHERE entity_id = $1 ORDER BY id",
         str(series),
     )
     assert titles == [row["title"] for row in ids]
@@ -287,7 +288,7 @@ async def test_a_tick_of_a_million_events_uses_the_milliseconds_that_follow_it(
 async def test_ticks_made_at_once_share_the_events_out_exactly(
     connect: Connect, pool: asyncpg.Pool
 ) -> None:
-    dice = random.Random(7)
+    dice = random.Random(7)  # noqa: S311 - to be the same again
     writers = [await connect() for _ in range(8)]
     written = set[str]()
 
@@ -334,7 +335,7 @@ async def test_the_snapshot_is_taken_after_the_lock(
         await holder.execute("SELECT pg_advisory_xact_lock(hashtextextended('outbox.tick', 0))")
         making = asyncio.create_task(Ticks(pool).make())
         async with asyncio.timeout(10):
-            while not await writer.fetchval(
+            while not await writer.fetchval(  # noqa: ASYNC110 - it waits in the server
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             ):
@@ -347,7 +348,7 @@ async def test_the_snapshot_is_taken_after_the_lock(
 
 @pytest.mark.parametrize("isolation", ["repeatable_read", "serializable"])
 async def test_a_tick_is_refused_where_the_snapshot_is_older_than_the_lock(
-    connection: asyncpg.Connection, isolation: Any
+    connection: asyncpg.Connection, isolation: Literal["repeatable_read", "serializable"]
 ) -> None:
     await write(connection, "a")
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError, match="READ COMMITTED"):
@@ -374,7 +375,7 @@ async def test_a_tick_is_durable_whatever_the_session_asked_for(
 
 
 async def several_ticks(connect: Connect, ticks: Ticks) -> list[Tick]:
-    """Small ticks and large ones; transactions of one tick and of several, alone and interleaved."""
+    """Small ticks and large ones; transactions of one tick and of several, interleaved."""
     quick, one, two, three = [await connect() for _ in range(4)]
     made = []
 
@@ -563,11 +564,14 @@ async def test_an_open_transaction_is_not_read_again_by_every_look(
     slow = await connect()
     async with slow.transaction():
         await write(slow, "slow", MANY)
-        looked = await reader.fetchrow(STATEMENTS["make_tick"], None, None, None, 0)
+        looked = await reader.fetchrow(STATEMENTS["make_tick"], None, None, None, None, 0)
         assert looked is not None
         assert looked["ms"] is None
         for _ in range(8):
-            memo = (looked["previous_ms"], looked["snapshot"], looked["id_floor"], 0)
+            memo = (
+                *(looked[name] for name in ("previous_ms", "snapshot", "next_xid", "id_floor")),
+                0,
+            )
             assert await touched(reader, STATEMENTS["make_tick"], *memo) < FEW
             looked = await reader.fetchrow(STATEMENTS["make_tick"], *memo)
             assert looked is not None
@@ -593,11 +597,18 @@ async def test_a_look_reads_what_is_new_and_nothing_else(
         await write(slow, "slow", MANY)
         await write(quick, "seen")
         await make(ticks)
-        for _ in range(8):
+        for n in range(16):
+            late = await connect()
+            await late.execute("BEGIN")
+            await write(late, "late", 10)
             await write(quick, "new", 10)
-            assert await touched(reader, STATEMENTS["make_tick"], None, None, None, 0) < FEW
-        await reader.execute("ANALYZE outbox.event")
-        assert await touched(reader, STATEMENTS["make_tick"], None, None, None, 0) < FEW
+            assert await touched(reader, STATEMENTS["make_tick"], None, None, None, None, 0) < FEW
+            await late.execute("COMMIT")
+            # One of ten events that end here and began before the tick above.
+            assert await touched(reader, STATEMENTS["make_tick"], None, None, None, None, 0) < FEW
+            if n == 8:
+                await reader.execute("ANALYZE outbox.event")
+        assert await reader.fetchval("SELECT count(*) FROM outbox.tick WHERE late <> '{}'") == 16
 
 
 async def test_reading_touches_a_bounded_number_of_rows(
@@ -620,8 +631,8 @@ async def test_reading_touches_a_bounded_number_of_rows(
         span = (second.id_top, second.snapshot, second.since)
         hot: dict[str, tuple[object, ...]] = {
             "events_of_ticks": (second.ms, third.ms),
-            "late_events": (second.ended, 0, second.since_floor, 20, 20),
-            "count_late_events": (second.ended, second.since_floor),
+            "late_events": (second.late, 0, second.since_floor, 20, 20),
+            "count_late_events": (second.late, second.since_floor),
             "new_events": (second.since_floor, *span, 20),
         }
         assert first.events == 1

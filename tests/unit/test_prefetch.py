@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ class Source:
         self.fetched = 0
         self.ended = False
 
-    async def __call__(self) -> AsyncIterator[int]:
+    async def __call__(self) -> AsyncGenerator[int, None]:
         try:
             while self.fetched < self.size:
                 await asyncio.sleep(0)
@@ -61,10 +61,10 @@ async def test_as_many_items_as_asked_for_are_fetched_ahead_and_no_more() -> Non
 
 async def test_an_error_comes_where_the_next_item_would_have_been() -> None:
     error, read = ConnectionError("gone"), list[int]()
-    with pytest.raises(ConnectionError) as raised:
+    with pytest.raises(ConnectionError) as raised:  # noqa: PT012 - where it comes is the point
         async with read_ahead(Source(3, error)(), depth=2) as items:
             async for item in items:
-                read.append(item)  # noqa: PERF401 - what was read before the error counts
+                read.append(item)
     assert read == [1, 2, 3]
     assert raised.value is error
 
@@ -82,7 +82,7 @@ async def test_leaving_early_ends_the_source_and_leaves_no_task(size: int) -> No
 async def test_leaving_while_the_source_fetches_ends_it() -> None:
     cancelled = False
 
-    async def source() -> AsyncIterator[int]:
+    async def source() -> AsyncGenerator[int, None]:
         nonlocal cancelled
         yield 1
         try:
@@ -101,7 +101,7 @@ async def test_leaving_while_the_source_fetches_ends_it() -> None:
 
 async def test_what_the_reader_raises_is_not_lost() -> None:
     source = Source(50)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the reader raises
         async with read_ahead(source(), depth=2) as items:
             async for _ in items:
                 raise ZeroDivisionError

@@ -1,33 +1,15 @@
-"""Which transactions a tick has to look up, and which ticks are read together."""
+"""Where a tick ends, and which ticks are read together."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from outbox.position import Position
-from outbox.tick import Snapshot, Tick, grouped
+from outbox.tick import Tick, grouped
 
 
-def tick(ms: int, events: int, *, since: Snapshot = (1, 1, ()), now: Snapshot = (1, 1, ())) -> Tick:
-    return Tick(ms, since, 0, now, 0, 0, events, 0)
-
-
-@pytest.mark.parametrize(
-    ("since", "now", "ended"),
-    [
-        ((10, 10, ()), (20, 20, ()), []),
-        ((10, 15, (10, 12)), (15, 15, ()), [10, 12]),
-        ((10, 15, (10, 12)), (10, 15, (10, 12)), []),
-        ((10, 15, (10, 12)), (10, 15, (10,)), [12]),
-        ((10, 15, (10, 12)), (12, 20, (12, 16)), [10]),
-        # Snapshots are only partially ordered: 12 has not begun where this one was taken.
-        ((10, 15, (10, 12)), (11, 12, ()), [10]),
-    ],
-)
-def test_transactions_ended_when_they_were_in_progress_before_and_are_no_longer(
-    since: Snapshot, now: Snapshot, ended: list[int]
-) -> None:
-    assert tick(1, 1, since=since, now=now).ended == ended
+def tick(ms: int, events: int) -> Tick:
+    return Tick(ms, (1, 1, ()), 0, [], (1, 1, ()), 0, 0, events, 0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -34,7 +35,7 @@ class ScriptedBell(Bell):
     async def wait(self, stop: asyncio.Event, *, timeout_s: float) -> bool:
         self._diary.append("wait")
         if not self._rings:
-            return await super_wait(stop, timeout_s)
+            return await quietly(stop, timeout_s)
         return True
 
     async def wake_up(self) -> None:
@@ -49,11 +50,9 @@ class ScriptedBell(Bell):
         self._sleeps = False
 
 
-async def super_wait(stop: asyncio.Event, timeout_s: float) -> bool:
-    try:
+async def quietly(stop: asyncio.Event, timeout_s: float) -> bool:
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), timeout_s)
-    except TimeoutError:
-        pass
     return False
 
 

@@ -1,0 +1,69 @@
+"""Publishers as processes of their own, and waiting for what they do."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "schema.sql"
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: float = 30) -> None:
+    """Return once *condition* holds. Raises TimeoutError."""
+    async with asyncio.timeout(within_s):
+        while not await condition():  # noqa: ASYNC110 - it is another process that we wait for
+            await asyncio.sleep(0.02)
+
+
+class Publisher:
+    """``python -m publisher`` with its log in a file; started at once."""
+
+    def __init__(self, log_file: Path, environment: dict[str, str]) -> None:
+        self.log_file = log_file
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        with log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "publisher"],
+                cwd=ROOT,
+                env=inherited | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it without a word, as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, *, within_s: float = 30) -> int:
+        """Ask it to end; its exit code."""
+        self._process.send_signal(number)
+        return await self.ended(within_s=within_s)
+
+    async def ended(self, *, within_s: float = 30) -> int:
+        """Its exit code, once it has ended. Raises TimeoutError."""
+
+        async def has_ended() -> bool:
+            return not self.is_running
+
+        await eventually(has_ended, within_s=within_s)
+        return self._process.wait()
+
+    def text(self) -> str:
+        return self.log_file.read_text("utf-8")
+
+    def lines(self, event: str | None = None) -> list[dict[str, Any]]:
+        """What it logged, of *event* or at all. Raises ValueError for what is not JSON."""
+        lines: list[dict[str, Any]] = [json.loads(line) for line in self.text().splitlines()]
+        return [line for line in lines if event in (None, line["event"])]
