@@ -278,7 +278,8 @@ CREATE OR REPLACE FUNCTION outbox.make_tick(
     id_floor bigint, id_top bigint, first bigint, events bigint, total_before bigint
 )
 -- The planner cannot know how few rows lie above a floor; left alone, a cached plan reads the whole table.
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     since_xid xid8;
@@ -328,7 +329,7 @@ BEGIN
           UNION ALL
           SELECT count(*), max(e.id)
             FROM unnest(late) AS x CROSS JOIN LATERAL
-                 (SELECT o.id FROM outbox.event AS o WHERE o.xid = x AND o.id <= since_floor) AS e
+                 (SELECT o.id FROM outbox.event AS o WHERE o.xid = x AND o.id <= since_floor OFFSET 0) AS e
       ) AS part;
 
     first := 0;
@@ -361,11 +362,14 @@ DECLARE
     moved    bigint := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('outbox.tick', 0));
+    PERFORM FROM outbox.tick AS o WHERE o.ms = from_ms AND o.events > from_index;
+    IF NOT FOUND THEN
+        RETURN 0;  -- Another publisher saw the same and was first.
+    END IF;
     SELECT greatest(max(o.ms + 1 + (o.events >> 20)), above_ms + 1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
       INTO next_ms FROM outbox.tick AS o WHERE o.ms >= from_ms;
     FOR t IN SELECT * FROM outbox.tick AS o WHERE o.ms >= from_ms ORDER BY o.ms LOOP
         IF t.ms = from_ms AND from_index > 0 THEN
-            CONTINUE WHEN from_index >= t.events;
             UPDATE outbox.tick AS o SET events = from_index WHERE o.ms = from_ms;
             t.first := t.first + from_index;
             t.events := t.events - from_index;

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SETTINGS = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     "jit": "off",
     "TimeZone": "UTC",
 }

@@ -7,7 +7,8 @@
 --
 -- Answers {appended, last ID the stream had before}, or an error that has changed nothing:
 --   BEHIND <id>   the stream ends at <id>, before ARGV[1]: it lost entries
---   FOREIGN <id>  the stream goes on to <id>, but does not hold this batch as it should
+--   FOREIGN <id>  the stream goes on to <id>, but does not hold this batch: other entries are in its place, or it was
+--                 trimmed away already
 local key, call = KEYS[1], redis.call
 local floor, format = math.floor, string.format
 
@@ -47,15 +48,12 @@ for r = 3, #ARGV, 3 do
   end
 end
 
--- Whether the stream's entry at event n of the batch is that event; true as well where it has been trimmed away.
+-- Whether the stream's entry at event n of the batch is that event.
 local function holds(n)
   local found = call('XRANGE', key, ids[n], ids[n])[1]
-  if found then
-    local fields, i = found[2], n * 6 - 5
-    return fields[6] == batch[i + 1] and fields[8] == batch[i + 2] and fields[12] == batch[i + 5]
-  end
-  local first = call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-  return first ~= nil and before(ids[n], first[1])
+  if not found then return false end
+  local fields, i = found[2], n * 6 - 5
+  return fields[6] == batch[i + 1] and fields[8] == batch[i + 2] and fields[12] == batch[i + 5]
 end
 
 -- The common case has nothing to skip. Otherwise somebody appended meanwhile: another publisher, the same events.

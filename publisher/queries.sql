@@ -20,7 +20,7 @@ WITH last AS (
         AND NOT pg_visible_in_snapshot(n.xid, coalesce((SELECT snapshot FROM last), '1:1:'))
       UNION ALL
      SELECT o.at FROM last CROSS JOIN pg_snapshot_xip(last.snapshot) AS x
-      CROSS JOIN LATERAL (SELECT e.at FROM outbox.event AS e WHERE e.xid = x AND e.id <= last.id_floor) AS o
+      CROSS JOIN LATERAL (SELECT e.at FROM outbox.event AS e WHERE e.xid = x AND e.id <= last.id_floor OFFSET 0) AS o
       UNION ALL
      SELECT e.at FROM last JOIN outbox.event AS e
          ON e.xid >= pg_snapshot_xmax(last.snapshot) AND e.xid < last.next_xid AND e.id <= last.id_floor

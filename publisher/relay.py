@@ -66,8 +66,9 @@ class Relay:
                 except StreamBehind as lost:
                     log.warning("stream.behind", stream=str(lost.top), publisher=str(self._place))
                     self._place = None
-                except StreamForeign as foreign:
-                    self._place = await self._continue_above(foreign.top)
+                except StreamForeign:
+                    # Another publisher is far ahead, or somebody else wrote: the top tells which.
+                    self._place = None
                 else:
                     return moved
         except BaseException:

@@ -153,6 +153,9 @@ def _translated() -> Iterator[None]:
     except (AuthenticationError, AuthorizationError, BusyLoadingError) as exc:
         raise StreamRefused(getattr(exc, "status_code", None) or "NOAUTH", str(exc)) from exc
     except (RedisConnectionError, RedisTimeoutError, OSError) as exc:
+        if isinstance(exc.__cause__ or exc.__context__, AuthenticationError):
+            # The first command of a new connection: redis-py wraps what the server said.
+            raise StreamRefused("NOAUTH", str(exc)) from exc
         raise StreamUnavailable(f"Redis is away: {exc or type(exc).__name__}") from exc
     except RedisError as exc:
         answer = str(exc)
