@@ -281,7 +281,7 @@ CREATE OR REPLACE FUNCTION outbox.make_tick(
 -- The planner cannot know how few rows lie above a floor; left alone, a cached plan reads the whole table. These settings,
 -- and ORDER BY and OFFSET 0 in the statements, leave it one way: down the index, to what is new.
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off AS $$
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     since_xid xid8;

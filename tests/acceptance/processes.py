@@ -65,5 +65,9 @@ class Publisher:
 
     def lines(self, event: str | None = None) -> list[dict[str, Any]]:
         """What it logged, of *event* or at all. Raises ValueError for what is not JSON."""
-        lines: list[dict[str, Any]] = [json.loads(line) for line in self.text().splitlines()]
+        whole, _, _ = self.text().rpartition("\n")
+        try:
+            lines: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+        except ValueError as exc:
+            raise ValueError(whole) from exc
         return [line for line in lines if event in (None, line["event"])]

@@ -128,6 +128,17 @@ class Writer:
         await self._connection.execute(statement, *numbers)
 
 
+async def keep_adding(connection: asyncpg.Connection, until: float, counts: Counter[str]) -> None:
+    """Write all the time, in nobody's way, so that nothing happens to an idle publisher."""
+    while time.monotonic() < until:
+        counts["added"] += 1
+        await connection.execute(
+            "INSERT INTO catalog.category (slug, name) VALUES ($1, 'Name')",
+            f"added-{counts['added']}",
+        )
+        await asyncio.sleep(0.002)
+
+
 def _some(table: str, *, limit: int = 1) -> str:
     """A few rows of *table*, which $1 picks."""
     return f"SELECT id FROM catalog.{table} ORDER BY md5(id::text || $1::int) LIMIT {limit}"
@@ -227,7 +238,7 @@ async def test_the_stream_holds_each_committed_event_once_and_in_order(
     print(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}")  # noqa: T201 - to run it again
     dice, counts = random.Random(SEED), Counter[str]()
     dsn = postgres.dsn()
-    connections = [await asyncpg.connect(dsn) for _ in range(WRITERS + 1)]
+    connections = [await asyncpg.connect(dsn) for _ in range(WRITERS + 2)]
     reader = connections[0]
     await reader.execute(SCHEMA.read_text("utf-8"))
     environment = {"DATABASE_URL": dsn, "REDIS_URL": valkey.url, "PUBLISHER_BATCH_SIZE": "50"}
@@ -238,12 +249,13 @@ async def test_the_stream_holds_each_committed_event_once_and_in_order(
         return Publisher(log_file, environment)
 
     until = time.monotonic() + SECONDS
-    writers = [Writer(c, random.Random(dice.random()), counts) for c in connections[1:]]
+    writers = [Writer(c, random.Random(dice.random()), counts) for c in connections[2:]]
     publishers = [start(), start()]
     try:
         async with Redis.from_url(valkey.url, decode_responses=True) as redis:
             await asyncio.gather(
                 *(writer.run(until) for writer in writers),
+                keep_adding(connections[1], until, counts),
                 keep_killing(publishers, start, random.Random(dice.random()), until, counts),
                 keep_deleting(redis, random.Random(dice.random()), until, counts),
             )
