@@ -55,7 +55,7 @@ class Bell:
             with translated():
                 connection = await self._listening()
                 self._rung.clear()
-                self._asleep = await connection.fetchval(_SQL["take_bell"])
+                self._asleep = self._enabled and await connection.fetchval(_SQL["take_bell"])
         return self._asleep
 
     async def wait(self, stop: asyncio.Event, *, timeout_s: float) -> bool:
