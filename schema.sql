@@ -260,7 +260,9 @@ DECLARE
     name text := 'tick_' || to_char(to_timestamp(day * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD');
 BEGIN
     IF to_regclass('outbox.' || name) IS NULL THEN
-        EXECUTE format('CREATE TABLE outbox.%I PARTITION OF outbox.tick FOR VALUES FROM (%s) TO (%s)',
+        -- Made first and attached then, because that waits for no reader of outbox.tick, a dump for example.
+        EXECUTE format('CREATE TABLE outbox.%I (LIKE outbox.tick INCLUDING ALL)', name);
+        EXECUTE format('ALTER TABLE outbox.tick ATTACH PARTITION outbox.%I FOR VALUES FROM (%s) TO (%s)',
                        name, day * 86400000, (day + 1) * 86400000);
     END IF;
 END $$;

@@ -36,6 +36,8 @@ def translated() -> Iterator[None]:
         asyncpg.InsufficientResourcesError,
         asyncpg.ReadOnlySQLTransactionError,
         asyncpg.InterfaceError,
+        # While a lost connection goes back to the pool, asyncpg trips over its own state.
+        asyncpg.InternalClientError,
         OSError,
     ) as exc:
         raise OutboxUnavailable(f"PostgreSQL is away: {exc or type(exc).__name__}") from exc

@@ -19,20 +19,18 @@ SELECT ms, since, since_floor, late, snapshot, id_top, first, events, total_befo
 -- name: events_of_ticks
 -- Several small ticks at once, a row for each. Two ranges instead of one from the old snapshot's xmin: a transaction held
 -- open for an hour must not make every tick read that hour again.
-SELECT t.ms, count(*) AS events, string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '')
+SELECT t.ms, count(*) AS events,
+       string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id)
   FROM outbox.tick AS t
  CROSS JOIN LATERAL (
-       SELECT * FROM (
-              SELECT n.id, n.entity, n.entity_id, n.operation, n.at, n.traceparent, n.payload
-                FROM outbox.event AS n
-               WHERE n.id > t.since_floor AND n.id <= t.id_top
-                 AND pg_visible_in_snapshot(n.xid, t.snapshot) AND NOT pg_visible_in_snapshot(n.xid, t.since)
-              UNION ALL
-              SELECT o.id, o.entity, o.entity_id, o.operation, o.at, o.traceparent, o.payload
-                FROM unnest(t.late) AS x
-               CROSS JOIN LATERAL (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor OFFSET 0) AS o
-              ) AS either
-        ORDER BY id
+       SELECT n.id, n.entity, n.entity_id, n.operation, n.at, n.traceparent, n.payload
+         FROM outbox.event AS n
+        WHERE n.id > t.since_floor AND n.id <= t.id_top
+          AND pg_visible_in_snapshot(n.xid, t.snapshot) AND NOT pg_visible_in_snapshot(n.xid, t.since)
+       UNION ALL
+       SELECT o.id, o.entity, o.entity_id, o.operation, o.at, o.traceparent, o.payload
+         FROM unnest(t.late) AS x
+        CROSS JOIN LATERAL (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor OFFSET 0) AS o
        ) AS e
  WHERE t.ms >= $1 AND t.ms <= $2
  GROUP BY t.ms

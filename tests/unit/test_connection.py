@@ -1,0 +1,37 @@
+"""What PostgreSQL's errors mean to a worker."""
+
+import asyncpg
+import pytest
+
+from outbox.connection import translated
+from outbox.errors import OutboxMissing, OutboxUnavailable
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.ConnectionDoesNotExistError("connection was closed"),
+        asyncpg.AdminShutdownError("terminating connection"),
+        asyncpg.CannotConnectNowError("the database system is starting up"),
+        asyncpg.TooManyConnectionsError("sorry, too many clients already"),
+        asyncpg.ReadOnlySQLTransactionError("a standby"),
+        asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("cannot switch to state 15"),
+        ConnectionRefusedError("refused"),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_may_pass_is_unavailable(error: Exception) -> None:
+    with pytest.raises(OutboxUnavailable), translated():
+        raise error
+
+
+def test_a_database_without_the_schema_says_what_to_do() -> None:
+    with pytest.raises(OutboxMissing, match=r"schema\.sql"), translated():
+        raise asyncpg.UndefinedTableError
+
+
+def test_an_error_of_ours_stays_what_it_is() -> None:
+    with pytest.raises(asyncpg.UndefinedColumnError), translated():
+        raise asyncpg.UndefinedColumnError
