@@ -273,12 +273,13 @@ END $$;
 -- from looking at the same again, however much an open transaction has written since.
 --
 -- above_ms: the tick's ms is above this too: the stream's last ID, when somebody else has written to the stream.
+-- pack_up_to: a tick of at most so many events is returned with them, packed, and need not be read.
 CREATE OR REPLACE FUNCTION outbox.make_tick(
     after_ms bigint DEFAULT NULL, seen pg_snapshot DEFAULT NULL, seen_xid xid8 DEFAULT NULL, seen_floor bigint DEFAULT NULL,
-    above_ms bigint DEFAULT 0
+    above_ms bigint DEFAULT 0, pack_up_to bigint DEFAULT 0
 ) RETURNS TABLE (
     previous_ms bigint, ms bigint, since pg_snapshot, since_floor bigint, late xid8[], snapshot pg_snapshot, next_xid xid8,
-    id_floor bigint, id_top bigint, first bigint, events bigint, total_before bigint
+    id_floor bigint, id_top bigint, first bigint, events bigint, total_before bigint, body bytea
 )
 -- The planner cannot know how few rows lie above a floor; left alone, a cached plan reads the whole table. These settings,
 -- and ORDER BY and OFFSET 0 in the statements, leave it one way: down the index, to what is new.
@@ -342,6 +343,18 @@ BEGIN
         PERFORM outbox.ensure_tick_partition(ms);
         INSERT INTO outbox.tick
         VALUES (ms, since, since_floor, late, snapshot, next_xid, id_floor, id_top, first, events, total_before);
+        IF events <= pack_up_to THEN
+            SELECT string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id)
+              INTO body
+              FROM (
+                  (SELECT n.* FROM outbox.event AS n WHERE n.id > since_floor AND n.id <= id_top ORDER BY n.id OFFSET 0)
+                  UNION ALL
+                  SELECT o.*
+                    FROM unnest(late) AS x CROSS JOIN LATERAL
+                         (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= since_floor OFFSET 0) AS o
+              ) AS e
+             WHERE pg_visible_in_snapshot(e.xid, snapshot) AND NOT pg_visible_in_snapshot(e.xid, since);
+        END IF;
     ELSE
         ms := NULL;
         IF id_floor - since_floor < 1000 THEN

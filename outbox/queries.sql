@@ -1,5 +1,5 @@
 -- name: make_tick
-SELECT * FROM outbox.make_tick($1, $2, $3, $4, $5);
+SELECT * FROM outbox.make_tick($1, $2, $3, $4, $5, $6);
 
 -- name: ticks_after
 SELECT ms, since, since_floor, late, snapshot, id_top, first, events, total_before

@@ -36,8 +36,15 @@ class Ticks:
 
         Raises OutboxUnavailable.
         """
+        previous_ms, tick, _ = await self.make_and_read(size=0, above_ms=above_ms)
+        return previous_ms, tick
+
+    async def make_and_read(
+        self, *, size: int, above_ms: int = 0
+    ) -> tuple[int | None, Tick | None, Batch | None]:
+        """The same, with its events in the same round trip if they are at most *size*."""
         with translated():
-            [row] = await self._pool.fetch(_SQL["make_tick"], *self._seen, above_ms)
+            [row] = await self._pool.fetch(_SQL["make_tick"], *self._seen, above_ms, size)
         if row["ms"] is None:
             self._seen = (
                 row["previous_ms"],
@@ -45,11 +52,12 @@ class Ticks:
                 row["next_xid"],
                 row["id_floor"],
             )
-            return row["previous_ms"], None
+            return row["previous_ms"], None, None
         self._seen = _NOTHING
-        return row["previous_ms"], Tick(
-            *(row[column] for column in Tick._fields),
-        )
+        tick = Tick(*(row[column] for column in Tick._fields))
+        body = row["body"]
+        batch = Batch((Run(tick.ms, 0, tick.events),), body) if body is not None else None
+        return row["previous_ms"], tick, batch
 
     async def after(self, ms: int, *, limit: int = _TICKS_AT_ONCE) -> list[Tick]:
         """The ticks that follow the one at *ms*, oldest first. Raises OutboxUnavailable."""

@@ -77,7 +77,9 @@ class Relay:
 
     async def _appending(self, place: Position, stop: asyncio.Event) -> AsyncGenerator[int, None]:
         """Append batch after batch, moving the place along; yield how many events each had."""
-        previous_ms, tick = await self._ticks.make(above_ms=self._above_ms)
+        previous_ms, tick, batch = await self._ticks.make_and_read(
+            size=self._batch_size, above_ms=self._above_ms
+        )
         if previous_ms != self._level_ms:
             self._level_ms = _UNKNOWN
             source = self._ticks.batches_after(place, size=self._batch_size)
@@ -87,14 +89,20 @@ class Relay:
             if top < place:
                 raise StreamBehind(top)
             return
+        elif batch is not None:
+            events = await self._append(batch, place)
+            self._place, self._level_ms = batch.last, tick.ms
+            yield events
+            return
         else:
             source = self._ticks.batches_of([tick], size=self._batch_size)
         async with read_ahead(source, depth=_READ_AHEAD) as batches:
             async for batch in batches:
                 if stop.is_set():
                     return
-                yield await self._append(batch, place)
+                events = await self._append(batch, place)
                 place = self._place = batch.last
+                yield events
         self._level_ms = tick.ms if tick else previous_ms
 
     async def _append(self, batch: Batch, place: Position) -> int:

@@ -564,7 +564,7 @@ async def test_an_open_transaction_is_not_read_again_by_every_look(
     slow = await connect()
     async with slow.transaction():
         await write(slow, "slow", MANY)
-        looked = await reader.fetchrow(STATEMENTS["make_tick"], None, None, None, None, 0)
+        looked = await reader.fetchrow(STATEMENTS["make_tick"], None, None, None, None, 0, 1000)
         assert looked is not None
         assert looked["ms"] is None
         for _ in range(8):
@@ -602,10 +602,16 @@ async def test_a_look_reads_what_is_new_and_nothing_else(
             await late.execute("BEGIN")
             await write(late, "late", 10)
             await write(quick, "new", 10)
-            assert await touched(reader, STATEMENTS["make_tick"], None, None, None, None, 0) < FEW
+            assert (
+                await touched(reader, STATEMENTS["make_tick"], None, None, None, None, 0, 1000)
+                < FEW
+            )
             await late.execute("COMMIT")
             # One of ten events that end here and began before the tick above.
-            assert await touched(reader, STATEMENTS["make_tick"], None, None, None, None, 0) < FEW
+            assert (
+                await touched(reader, STATEMENTS["make_tick"], None, None, None, None, 0, 1000)
+                < FEW
+            )
             if n == 8:
                 await reader.execute("ANALYZE outbox.event")
         assert await reader.fetchval("SELECT count(*) FROM outbox.tick WHERE late <> '{}'") == 16
