@@ -571,6 +571,7 @@ async def test_an_open_transaction_is_not_read_again_by_every_look(
             memo = (
                 *(looked[name] for name in ("previous_ms", "snapshot", "next_xid", "id_floor")),
                 0,
+                1000,
             )
             assert await touched(reader, STATEMENTS["make_tick"], *memo) < FEW
             looked = await reader.fetchrow(STATEMENTS["make_tick"], *memo)
