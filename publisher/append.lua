@@ -36,9 +36,20 @@ if before(top, ARGV[1]) then return redis.error_reply('BEHIND ' .. top) end
 
 local batch = cmsgpack.unpack(ARGV[2])
 
--- Where every event joins right behind the one before, Redis numbers them as we would: writing out each ID costs a
+-- The number of an event within its millisecond, and that millisecond.
+local function place(ms, index)
+  local over = floor(index / 1048576)
+  return format('%.0f', ms + over), index - over * 1048576
+end
+
+-- Where each event joins right behind the one before, Redis numbers them as we would: writing out each ID costs a
 -- quarter of the whole append. (Redis before 7 cannot, and does not tell its version either.)
 local numbered_by_redis = top == ARGV[1] and redis.REDIS_VERSION_NUM ~= nil
+for r = 3, #ARGV, 3 do
+  local ms, seq = place(tonumber(ARGV[r]), tonumber(ARGV[r + 1]))
+  local joins = seq == 0 and before(top, ms .. '-0') or r == 3 and top == ms .. '-' .. (seq - 1)
+  numbered_by_redis = numbered_by_redis and joins
+end
 
 local ids = {}
 for r = 3, #ARGV, 3 do
@@ -47,8 +58,7 @@ for r = 3, #ARGV, 3 do
   for i = index, index + count - 1 do
     local over = floor(i / 1048576)
     if over ~= high then
-      high, prefix = over, format('%.0f-', ms + over)
-      if numbered_by_redis then prefix = prefix .. '*' end
+      high, prefix = over, place(ms, i) .. '-' .. (numbered_by_redis and '*' or '')
     end
     ids[#ids + 1] = numbered_by_redis and prefix or prefix .. (i - over * 1048576)
   end
