@@ -20,6 +20,7 @@ SETTINGS = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    "default_transaction_isolation": "read committed",
     "TimeZone": "UTC",
 }
 """What connections that read ticks and events are opened with."""
@@ -35,6 +36,9 @@ def translated() -> Iterator[None]:
         asyncpg.OperatorInterventionError,
         asyncpg.InsufficientResourcesError,
         asyncpg.ReadOnlySQLTransactionError,
+        asyncpg.TransactionRollbackError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.PostgresSystemError,
         asyncpg.InterfaceError,
         # While a lost connection goes back to the pool, asyncpg trips over its own state.
         asyncpg.InternalClientError,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SQL = sql.load("outbox")
 _TICKS_AT_ONCE = 1000
+# After a long outage a tick may have tens of millions of events to count.
+_COUNTING_TIMEOUT_S = 3600.0
 _NOTHING = (None, None, None, None)
 
 
@@ -44,7 +46,9 @@ class Ticks:
     ) -> tuple[int | None, Tick | None, Batch | None]:
         """The same, with its events in the same round trip if they are at most *size*."""
         with translated():
-            [row] = await self._pool.fetch(_SQL["make_tick"], *self._seen, above_ms, size)
+            [row] = await self._pool.fetch(
+                _SQL["make_tick"], *self._seen, above_ms, size, timeout=_COUNTING_TIMEOUT_S
+            )
         if row["ms"] is None:
             self._seen = (
                 row["previous_ms"],

@@ -77,6 +77,10 @@ local start = 1
 if top ~= ARGV[1] then
   while start <= #ids and not before(top, ids[start]) do start = start + 1 end
   if start > 1 and not holds(start - 1) then return redis.error_reply('FOREIGN ' .. top) end
+  -- Nothing of this batch is here, so what is above is foreign: is what the batch builds on still there?
+  if start == 1 and ARGV[1] ~= '0-0' and #call('XRANGE', key, ARGV[1], ARGV[1]) == 0 then
+    return redis.error_reply('FOREIGN ' .. top)
+  end
 end
 
 -- Milliseconds since 1970 as ISO 8601. The date is Howard Hinnant's civil_from_days ("chrono-compatible low-level date

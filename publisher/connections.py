@@ -54,4 +54,6 @@ def redis_client(settings: Settings) -> Redis:
         socket_connect_timeout=_CONNECT_TIMEOUT_S,
         socket_timeout=_APPEND_TIMEOUT_S,
         decode_responses=True,
+        # An entry of somebody else's may hold any bytes.
+        encoding_errors="backslashreplace",
     )

@@ -44,7 +44,7 @@ async def read_ahead(
             # The last put may wait for room.
             if not queue.empty():
                 queue.get_nowait()
-            await asyncio.wait([filling], timeout=0)
+            await asyncio.wait([filling], timeout=0.01)
         if not filling.cancelled():
             # Asked for, or asyncio would complain that nobody did.
             filling.exception()

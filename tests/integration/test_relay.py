@@ -406,6 +406,18 @@ async def test_a_foreign_entry_that_trims_ours_away_hides_no_event(
     assert await names(redis) == ["*", *["published"] * 3, *["pending"] * 2]
 
 
+async def test_a_stream_lost_and_begun_anew_by_somebody_else_holds_every_event_again(
+    connection: asyncpg.Connection, relay: Relay, redis: Redis
+) -> None:
+    await write(connection, "before", 3)
+    await relay.publish(GO_ON)
+    await redis.delete(KEY)
+    await redis.xadd(KEY, FOREIGN)  # type: ignore[arg-type]
+    await write(connection, "after", 2)
+    await relay.publish(GO_ON)
+    assert await names(redis) == ["*", *["before"] * 3, *["after"] * 2]
+
+
 async def test_an_emitter_that_writes_all_the_time_costs_no_event(
     connect: Connect, make_relay: MakeRelay, pool: asyncpg.Pool, redis: Redis
 ) -> None:

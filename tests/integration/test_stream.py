@@ -306,6 +306,8 @@ async def test_any_text_arrives_as_it_was_written(
 async def test_ids_are_compared_exactly(
     stream: EventStream, redis: Redis, top: str, after: str, outcome: str
 ) -> None:
+    if outcome == "appended":
+        await redis.xadd(KEY, {"what it builds on": "is there"}, id=after)
     await redis.xadd(KEY, {"any": "1"}, id=top)
     above = batch((9007199254740994 - 2, 2**20 * 2, 1))
     if outcome == "appended":
@@ -315,6 +317,20 @@ async def test_ids_are_compared_exactly(
         with pytest.raises(StreamBehind) as behind:
             await stream.append(above, after=Position.parse(after))
         assert str(behind.value.top) == top
+
+
+async def test_a_foreign_entry_does_not_hide_that_what_we_build_on_is_lost(
+    stream: EventStream, redis: Redis
+) -> None:
+    await redis.xadd(KEY, {"foreign": "1"}, id="250-0")
+    with pytest.raises(StreamForeign):
+        await stream.append(batch((300, 0, 1)), after=Position(200, 0))
+    assert await redis.xlen(KEY) == 1
+
+
+async def test_an_entry_of_any_bytes_can_be_looked_at(stream: EventStream, redis: Redis) -> None:
+    await redis.xadd(KEY, {b"f": b"\xff"}, id="1-0")
+    assert await stream.fields_at(Position(1, 0)) == {"f": "\\xff"}
 
 
 async def test_a_large_batch_is_one_append(stream: EventStream, redis: Redis) -> None:
