@@ -42,8 +42,8 @@ local function place(ms, index)
   return format('%.0f', ms + over), index - over * 1048576
 end
 
--- Where each event joins right behind the one before, Redis numbers them as we would: writing out each ID costs a
--- quarter of the whole append. (Redis before 7 cannot, and does not tell its version either.)
+-- Where each event joins right behind the one before, Redis numbers them as we would: building each ID here costs a
+-- seventh of the whole append. (Redis before 7 cannot, and does not tell its version either.)
 local numbered_by_redis = top == ARGV[1] and redis.REDIS_VERSION_NUM ~= nil
 for r = 3, #ARGV, 3 do
   local ms, seq = place(tonumber(ARGV[r]), tonumber(ARGV[r + 1]))
