@@ -30,7 +30,7 @@ _PER_TICK = 1000
 _LOOK_EVERY_S = 0.005
 _LOOK_AT_MEMORY_EVERY = 20  # looks
 _TIMEOUT_S = 600.0
-_NAMES = {10_000: "10k", 1_000_000: "1M", 5_000_000: "5M"}
+_NAMES = {10_000: "10k", 300_000: "300k", 1_000_000: "1M", 5_000_000: "5M"}
 _OPEN = "open transaction"
 _PEERS = ("textbook", "pipe_floor", "redis_benchmark")
 
@@ -59,7 +59,7 @@ Results = dict[str, list[Drained]]
 
 async def run(servers: Servers, screen: Screen, *, quick: bool) -> list[Row]:
     """Backlogs of several sizes: as one tick, as many, and beside a transaction that stays open."""
-    sizes = {10_000: 1, 1_000_000: 1} if quick else {10_000: 5, 1_000_000: 3, 5_000_000: 2}
+    sizes = {10_000: 1, 300_000: 1} if quick else {10_000: 5, 1_000_000: 3, 5_000_000: 2}
     most_for_textbook = 10_000 if quick else 50_000
     if not pipes.redis_cli():
         screen.warn("redis-cli is not installed: the peer pipe_floor is left out.")

@@ -33,9 +33,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """The way from commit to consumer: what waits where."""
-    from publisher.status_command import show  # noqa: PLC0415 - rich is slow to import
+    from publisher.commands import console, status  # noqa: PLC0415 - rich is slow to import
 
-    raise typer.Exit(asyncio.run(show(_settings(), as_json=as_json)))
+    work = status.show(_settings(), as_json=as_json)
+    raise typer.Exit(asyncio.run(console.reported(work)))
 
 
 def _settings() -> Settings:

@@ -21,6 +21,7 @@ class Settings:
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     stream_key: str
+    partitions: int
     log_level: str
     doorbell: bool
     batch_size: int
@@ -54,14 +55,21 @@ class Settings:
             database_url=url("DATABASE_URL", "postgresql", "postgres"),
             redis_url=url("REDIS_URL", "redis", "rediss", "unix"),
             stream_key=environment.get("CATALOG_EVENT_STREAM_KEY", "") or "catalog:events",
+            partitions=number("CATALOG_EVENT_STREAM_PARTITIONS", 1, 1, 64),
             log_level=choice("LOG_LEVEL", "info", *_LEVELS),
             doorbell=choice("PUBLISHER_DOORBELL", "on", "on", "off") == "on",
             batch_size=number("PUBLISHER_BATCH_SIZE", 1000, 1, 10_000),
         )
-        number("CATALOG_EVENT_STREAM_PARTITIONS", 1, 1, 1)
         if wrong:
             raise BadSetting("; ".join(wrong))
         return settings
+
+    @property
+    def stream_keys(self) -> list[str]:
+        """The stream of each partition; with a hash tag, so that a cluster can spread them."""
+        if self.partitions == 1:
+            return [self.stream_key]
+        return [f"{self.stream_key}:{{{number}}}" for number in range(self.partitions)]
 
 
 def _scheme(url: str) -> str:

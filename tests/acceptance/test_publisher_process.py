@@ -254,7 +254,7 @@ async def test_it_may_be_started_before_its_servers(
         ({"REDIS_URL": "http://:hunter2@cache"}, "REDIS_URL"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
         ({"PUBLISHER_BATCH_SIZE": "0"}, "PUBLISHER_BATCH_SIZE"),
-        ({"CATALOG_EVENT_STREAM_PARTITIONS": "4"}, "CATALOG_EVENT_STREAM_PARTITIONS"),
+        ({"CATALOG_EVENT_STREAM_PARTITIONS": "0"}, "CATALOG_EVENT_STREAM_PARTITIONS"),
     ],
 )
 async def test_a_bad_environment_ends_it_with_the_name_and_no_secret(

@@ -70,7 +70,7 @@ def test_redis_is_reached_in_each_way_that_its_client_knows(scheme: str) -> None
         ("PUBLISHER_BATCH_SIZE", "1e3"),
         ("PUBLISHER_BATCH_SIZE", "\u0663"),
         ("CATALOG_EVENT_STREAM_PARTITIONS", "0"),
-        ("CATALOG_EVENT_STREAM_PARTITIONS", "2"),
+        ("CATALOG_EVENT_STREAM_PARTITIONS", "65"),
         ("CATALOG_EVENT_STREAM_PARTITIONS", "many"),
     ],
 )

@@ -1,0 +1,1 @@
+"""What on-call types: one module for each command of ``python -m publisher``."""
