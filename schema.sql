@@ -362,6 +362,8 @@ BEGIN
             snapshot := since; next_xid := since_xid; id_floor := since_floor;
         ELSE
             next_xid := pg_current_xact_id();
+            -- A number that nothing was written under is handed out again after a crash of the server.
+            PERFORM pg_logical_emit_message(true, 'outbox', '');
         END IF;
     END IF;
     RETURN NEXT;

@@ -371,6 +371,22 @@ async def test_a_tick_is_durable_whatever_the_session_asked_for(
     assert await connection.fetchval("SHOW synchronous_commit") == asked
 
 
+async def test_a_look_that_takes_a_transaction_number_makes_it_durable(
+    connect: Connect, connection: asyncpg.Connection
+) -> None:
+    slow = await connect()
+    async with slow.transaction():
+        await write(slow, "slow", 2000)
+        # Once before, because the first to read a page may write a record about that.
+        await connection.execute("SELECT outbox.make_tick()")
+        async with connection.transaction():
+            written = await connection.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+            assert await connection.fetchval("SELECT ms FROM outbox.make_tick()") is None
+            # A commit waits for the disk if its transaction has written a record, and only then.
+            wrote = "SELECT pg_current_wal_insert_lsn() > $1::text::pg_lsn"
+            assert await connection.fetchval(wrote, written)
+
+
 # Reading
 
 
