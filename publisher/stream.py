@@ -81,7 +81,7 @@ class EventStream:
         nothing may be taken as appended.
         """
         runs = [number for run in batch.runs for number in (run.ms, run.index, run.count)]
-        with _translated():
+        with translated():
             try:
                 answer = await self._evaluate(str(after), batch.packed, *runs)
             except NoScriptError:
@@ -100,7 +100,7 @@ class EventStream:
         info = await self._info()
         if not info:
             return Overview(0, None, ORIGIN, [])
-        with _translated():
+        with translated():
             first = await self._redis.xrange(self._key, count=1)
             groups = await self._redis.xinfo_groups(self._key)
         return Overview(
@@ -117,18 +117,18 @@ class EventStream:
 
     async def fields_at(self, position: Position) -> dict[str, str] | None:
         """The fields of the entry at *position*, or None."""
-        with _translated():
+        with translated():
             found = await self._redis.xrange(self._key, str(position), str(position))
         return _entry(found[0])[1] if found else None
 
     async def before(self, position: Position, count: int) -> list[tuple[Position, dict[str, str]]]:
         """Up to *count* entries at or before *position*, newest first."""
-        with _translated():
+        with translated():
             found = await self._redis.xrevrange(self._key, str(position), "-", count)
         return [_entry(entry) for entry in found]
 
     async def _info(self) -> dict[str, Any] | None:
-        with _translated():
+        with translated():
             if not await self._redis.exists(self._key):
                 return None
             info: dict[str, Any] = await self._redis.xinfo_stream(self._key)
@@ -147,7 +147,8 @@ def _entry(raw: Any) -> tuple[Position, dict[str, str]]:  # noqa: ANN401 - as re
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raise what Redis answers as errors of ours."""
     try:
         yield
     except (AuthenticationError, AuthorizationError, BusyLoadingError) as exc:
