@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from outbox.errors import BadSetting
+from publisher import redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,13 +54,14 @@ class Settings:
 
         settings = cls(
             database_url=url("DATABASE_URL", "postgresql", "postgres"),
-            redis_url=url("REDIS_URL", "redis", "rediss", "unix"),
+            redis_url=environment.get("REDIS_URL", ""),
             stream_key=environment.get("CATALOG_EVENT_STREAM_KEY", "") or "catalog:events",
             partitions=number("CATALOG_EVENT_STREAM_PARTITIONS", 1, 1, 64),
             log_level=choice("LOG_LEVEL", "info", *_LEVELS),
             doorbell=choice("PUBLISHER_DOORBELL", "on", "on", "off") == "on",
             batch_size=number("PUBLISHER_BATCH_SIZE", 1000, 1, 10_000),
         )
+        wrong += redis_url.problems(settings.redis_url)
         if wrong:
             raise BadSetting("; ".join(wrong))
         return settings

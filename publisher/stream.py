@@ -22,6 +22,7 @@ from redis.exceptions import (
 
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
+from publisher.answers import answer_of, reason_of
 from publisher.errors import StreamBehind, StreamForeign
 
 if TYPE_CHECKING:
@@ -152,11 +153,12 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (AuthenticationError, AuthorizationError, BusyLoadingError) as exc:
-        raise StreamRefused(getattr(exc, "status_code", None) or "NOAUTH", str(exc)) from exc
+        raise StreamRefused(reason_of(exc), answer_of(exc)) from exc
     except (RedisConnectionError, RedisTimeoutError, OSError) as exc:
-        if isinstance(exc.__cause__ or exc.__context__, AuthenticationError):
+        said = exc.__cause__ or exc.__context__
+        if isinstance(said, AuthenticationError):
             # The first command of a new connection: redis-py wraps what the server said.
-            raise StreamRefused("NOAUTH", str(exc)) from exc
+            raise StreamRefused(reason_of(said), answer_of(said)) from exc
         raise StreamUnavailable(f"Redis is away: {exc or type(exc).__name__}") from exc
     except RedisError as exc:
         answer = str(exc)
@@ -165,5 +167,4 @@ def translated() -> Iterator[None]:
             raise StreamBehind(Position.parse(rest.split()[0])) from exc
         if word == "FOREIGN":
             raise StreamForeign(Position.parse(rest.split()[0])) from exc
-        # redis-py takes the first word off some answers and keeps it beside the message.
-        raise StreamRefused(getattr(exc, "status_code", None) or word, answer) from exc
+        raise StreamRefused(reason_of(exc), answer_of(exc)) from exc

@@ -46,9 +46,16 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
     assert emptied == Settings.from_environment(GOOD)
 
 
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix"])
-def test_redis_is_reached_in_each_way_that_its_client_knows(scheme: str) -> None:
-    Settings.from_environment(GOOD | {"REDIS_URL": f"{scheme}://somewhere"})
+@pytest.mark.parametrize(
+    "url",
+    [
+        *["redis://somewhere", "rediss://somewhere", "unix:///somewhere"],
+        *["redis+sentinel://somewhere/main", "rediss+sentinel://somewhere/main"],
+        *["redis+cluster://somewhere", "rediss+cluster://somewhere"],
+    ],
+)
+def test_redis_is_reached_in_each_way_that_its_client_knows(url: str) -> None:
+    Settings.from_environment(GOOD | {"REDIS_URL": url})
 
 
 @pytest.mark.parametrize(
