@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
+from redis_servers import IN_MEMORY, Flavour, running
 from servers import Connect, cloned
 
 from embedded.postgres import Postgres, wheel_binaries
@@ -113,3 +114,24 @@ def redis_url(valkey_server: Valkey) -> str:
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(redis_url, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture(scope="session", params=list(Flavour))
+def each_redis_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Valkey]:
+    """Valkey, Redis 6.2 and the redis-server of this machine, one after the other."""
+    flavour: Flavour = request.param
+    folder = tmp_path_factory.mktemp("servers") / flavour
+    with running(folder, IN_MEMORY, flavour=flavour) as server:
+        yield server
+
+
+@pytest.fixture
+def each_redis_url(each_redis_server: Valkey) -> str:
+    """The address of a server without a key or a script."""
+    each_redis_server.start()
+    with BlockingRedis.from_url(each_redis_server.url) as client:
+        client.flushall()
+        client.script_flush()
+    return each_redis_server.url
