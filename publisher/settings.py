@@ -13,6 +13,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LEVELS = ("debug", "info", "warning", "error")
+_MAX_PORT = 65_535
+_HTTP_ADDRESS = "0.0.0.0:9464"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+    """0 takes any that is free."""
+    chosen: bool
+    """Somebody asked for it; otherwise another port will do if it is taken."""
+
+    @classmethod
+    def parse(cls, text: str, *, chosen: bool) -> Self | None:
+        """None for off. Raises ValueError."""
+        if text.lower() == "off":
+            return None
+        host, _, port = text.rpartition(":")
+        if not (host and port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
+            raise ValueError(text)
+        return cls(host.strip("[]"), int(port), chosen)
+
+    def __str__(self) -> str:
+        """As it is written in the environment."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +54,9 @@ class Settings:
     log_level: str
     doorbell: bool
     batch_size: int
+    http_address: Address | None
+    """None: no HTTP."""
+    ready_max_age_s: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -52,6 +83,14 @@ class Settings:
                 wrong.append(f"{name} is {text!r}; it must be a number from {least} to {most}")
             return value
 
+        def address(name: str, default: str) -> Address | None:
+            text = environment.get(name, "")
+            try:
+                return Address.parse(text or default, chosen=bool(text))
+            except ValueError:
+                wrong.append(f"{name} is {text!r}; it must be <host>:<port> or off")
+                return None
+
         settings = cls(
             database_url=url("DATABASE_URL", "postgresql", "postgres"),
             redis_url=environment.get("REDIS_URL", ""),
@@ -60,6 +99,8 @@ class Settings:
             log_level=choice("LOG_LEVEL", "info", *_LEVELS),
             doorbell=choice("PUBLISHER_DOORBELL", "on", "on", "off") == "on",
             batch_size=number("PUBLISHER_BATCH_SIZE", 1000, 1, 10_000),
+            http_address=address("PUBLISHER_HTTP_ADDRESS", _HTTP_ADDRESS),
+            ready_max_age_s=number("PUBLISHER_READY_MAX_AGE_S", 60, 1, 86_400),
         )
         wrong += redis_url.problems(settings.redis_url)
         if wrong:

@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from publisher.labels import Reason
+from publisher.metrics import Metrics
+
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
+ALERTS = [
+    *("CatalogBacklogOld", "CatalogPublisherStuck", "CatalogPublisherDown", "CatalogNoLeader"),
+    *("CatalogDelayHigh", "CatalogStreamLost", "CatalogForeignWriter", "CatalogGroupFellOff"),
+    *("CatalogGroupFarBehind", "CatalogBudgetNearlySpent", "CatalogDeadLetters"),
+    *("CatalogIdentityChanged", "CatalogPaused", "CatalogRetentionStuck", "CatalogFiguresStale"),
+]
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -17,7 +26,7 @@ def _targets() -> list[str]:
 
 
 def _settings() -> set[str]:
-    read = r"\b(?:url|choice|number|environment\.get)\(\s*\"([A-Z_]+)\""
+    read = r"\b(?:url|choice|number|address|environment\.get)\(\s*\"([A-Z_]+)\""
     return set(re.findall(read, (ROOT / "publisher/settings.py").read_text("utf-8")))
 
 
@@ -25,6 +34,19 @@ def _log_events() -> set[str]:
     logged = r"log\.(?:info|warning|error)\(\s*\"([a-z_.]+)\""
     sources = (ROOT / "publisher").glob("*.py")
     return {event for source in sources for event in re.findall(logged, source.read_text("utf-8"))}
+
+
+def _metrics() -> set[str]:
+    suffix = {"counter": "_total", "info": "_info"}
+    found = Metrics([]).registry.collect()
+    names = {family.name + suffix.get(family.type, "") for family in found}
+    return {name for name in names if name.startswith("catalog_")}
+
+
+def _section(heading: str) -> str:
+    """What stands below *heading*, up to the next one."""
+    _, _, below = OPERATIONS.partition(f"\n{heading}\n")
+    return re.split(r"^#", below, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 @pytest.mark.parametrize("target", _targets())
@@ -40,6 +62,35 @@ def test_every_setting_is_described(setting: str) -> None:
 @pytest.mark.parametrize("event", sorted(_log_events()))
 def test_every_log_event_is_described(event: str) -> None:
     assert f"`{event}`" in OPERATIONS
+
+
+def test_every_metric_is_described_and_no_other() -> None:
+    described = re.findall(r"^\| `(catalog_(?:publisher|stream)_\w+)` \|", OPERATIONS, re.MULTILINE)
+    assert sorted(described) == sorted(_metrics())
+    named = set(re.findall(r"\bcatalog_(?:publisher|stream)_\w+", OPERATIONS))
+    assert named - _metrics() == set()
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_has_its_meaning_and_what_to_check_and_to_do(alert: str) -> None:
+    paragraphs = _section(f"### {alert}").strip().split("\n\n")
+    assert [part.split()[0] for part in paragraphs[:3]] == [
+        "**Meaning.**",
+        "**Check.**",
+        "**Act.**",
+    ]
+
+
+@pytest.mark.parametrize("reason", sorted(Reason))
+def test_every_reason_of_back_pressure_says_what_to_do(reason: Reason) -> None:
+    [paragraph] = re.findall(rf"^`{reason}`: .*?\n\n", OPERATIONS, re.MULTILINE | re.DOTALL)
+    assert re.search(r"See\s\[", paragraph) or ("*Check* " in paragraph and "*Act*" in paragraph)
+
+
+def test_every_anchor_leads_to_a_heading() -> None:
+    headings = re.findall(r"^#+ (.+)$", OPERATIONS, re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", OPERATIONS)) - anchors == set()
 
 
 @pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)

@@ -3,7 +3,7 @@
 import pytest
 
 from outbox.errors import BadSetting
-from publisher.settings import Settings
+from publisher.settings import Address, Settings
 
 GOOD = {
     "DATABASE_URL": "postgresql://writer:hunter2@db/catalog",
@@ -20,6 +20,8 @@ def test_two_addresses_are_enough() -> None:
     assert settings.log_level == "info"
     assert settings.doorbell
     assert settings.batch_size == 1000
+    assert settings.http_address == Address("0.0.0.0", 9464, chosen=False)  # noqa: S104
+    assert settings.ready_max_age_s == 60
 
 
 def test_every_setting_is_taken_from_the_environment() -> None:
@@ -31,16 +33,33 @@ def test_every_setting_is_taken_from_the_environment() -> None:
             "LOG_LEVEL": "DEBUG",
             "PUBLISHER_DOORBELL": "off",
             "PUBLISHER_BATCH_SIZE": "10000",
+            "PUBLISHER_HTTP_ADDRESS": "localhost:80",
+            "PUBLISHER_READY_MAX_AGE_S": "5",
         }
     )
     assert (settings.stream_key, settings.log_level) == ("other:events", "debug")
     assert (settings.doorbell, settings.batch_size) == (False, 10_000)
+    assert settings.http_address == Address("localhost", 80, chosen=True)
+    assert settings.ready_max_age_s == 5
+
+
+@pytest.mark.parametrize("off", ["off", "OFF"])
+def test_health_and_metrics_can_be_switched_off(off: str) -> None:
+    settings = Settings.from_environment(GOOD | {"PUBLISHER_HTTP_ADDRESS": off})
+    assert settings.http_address is None
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9464", "[::1]:9464", "[::]:0", "publisher-1:80"])
+def test_an_address_is_told_as_it_was_written(text: str) -> None:
+    settings = Settings.from_environment(GOOD | {"PUBLISHER_HTTP_ADDRESS": text})
+    assert str(settings.http_address) == text
 
 
 def test_an_empty_variable_is_one_that_is_not_set() -> None:
     optional = [
         *["CATALOG_EVENT_STREAM_KEY", "CATALOG_EVENT_STREAM_PARTITIONS", "LOG_LEVEL"],
         *["PUBLISHER_DOORBELL", "PUBLISHER_BATCH_SIZE"],
+        *["PUBLISHER_HTTP_ADDRESS", "PUBLISHER_READY_MAX_AGE_S"],
     ]
     emptied = Settings.from_environment(GOOD | dict.fromkeys(optional, ""))
     assert emptied == Settings.from_environment(GOOD)
@@ -79,6 +98,13 @@ def test_redis_is_reached_in_each_way_that_its_client_knows(url: str) -> None:
         ("CATALOG_EVENT_STREAM_PARTITIONS", "0"),
         ("CATALOG_EVENT_STREAM_PARTITIONS", "65"),
         ("CATALOG_EVENT_STREAM_PARTITIONS", "many"),
+        ("PUBLISHER_HTTP_ADDRESS", "9464"),
+        ("PUBLISHER_HTTP_ADDRESS", ":9464"),
+        ("PUBLISHER_HTTP_ADDRESS", "localhost"),
+        ("PUBLISHER_HTTP_ADDRESS", "localhost:http"),
+        ("PUBLISHER_HTTP_ADDRESS", "localhost:65536"),
+        ("PUBLISHER_READY_MAX_AGE_S", "0"),
+        ("PUBLISHER_READY_MAX_AGE_S", "a minute"),
     ],
 )
 def test_a_bad_variable_is_named_and_its_secret_is_not_told(name: str, value: str) -> None:
