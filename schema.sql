@@ -245,13 +245,22 @@ CREATE OR REPLACE FUNCTION outbox.packed(
         || '\xdb'::bytea || int4send(octet_length(payload)) || textsend(payload)
 $$;
 
--- How far a reader of the ticks has come: event seq of tick ms, and everything before it, is done.
+-- The partition of the stream that an entity is in, of so many; it must never change for the same number of them. This hash
+-- is the one by which PostgreSQL places rows in hash partitions, so it stays what it is from version to version.
+CREATE OR REPLACE FUNCTION outbox.partition_of(entity_id text, partitions integer) RETURNS integer
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ((hashtextextended(entity_id, 0) & 9223372036854775807) % partitions)::integer
+$$;
+
+-- How far a reader of the ticks has come: event seq of tick ms, and everything before it, is done. For a publisher also
+-- the last ID that its stream had then: a stream that ends before it has lost entries.
 CREATE TABLE IF NOT EXISTS outbox.checkpoint (
     name       text PRIMARY KEY,
     ms         bigint NOT NULL,
     seq        bigint NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 10);
+ALTER TABLE outbox.checkpoint ADD COLUMN IF NOT EXISTS end_ms bigint NOT NULL DEFAULT 0, ADD COLUMN IF NOT EXISTS end_seq bigint NOT NULL DEFAULT 0;
 
 CREATE OR REPLACE FUNCTION outbox.ensure_tick_partition(at_ms bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -267,6 +276,15 @@ BEGIN
     END IF;
 END $$;
 
+DO $$
+BEGIN
+    -- An earlier version of this file returned fewer columns, which REPLACE cannot change.
+    IF EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure('outbox.make_tick(bigint,pg_snapshot,xid8,bigint,bigint,bigint)')
+               AND NOT 'largest' = ANY (proargnames)) THEN
+        DROP FUNCTION outbox.make_tick;
+    END IF;
+END $$;
+
 -- Make a tick if anything has been committed since the last one, and return it. One round trip, one commit; the caller
 -- may use its IDs when the call has returned. Where nothing is new no tick is made: ms is null, and the rest says how far
 -- it has looked. Handing that back (after_ms, the ms of the last tick then; seen, seen_xid, seen_floor) saves the next call
@@ -279,7 +297,7 @@ CREATE OR REPLACE FUNCTION outbox.make_tick(
     above_ms bigint DEFAULT 0, pack_up_to bigint DEFAULT 0
 ) RETURNS TABLE (
     previous_ms bigint, ms bigint, since pg_snapshot, since_floor bigint, late xid8[], snapshot pg_snapshot, next_xid xid8,
-    id_floor bigint, id_top bigint, first bigint, events bigint, total_before bigint, body bytea
+    id_floor bigint, id_top bigint, first bigint, events bigint, total_before bigint, body bytea, largest bigint
 )
 -- The planner cannot know how few rows lie above a floor; left alone, a cached plan reads the whole table. These settings,
 -- and ORDER BY and OFFSET 0 in the statements, leave it one way: down the index, to what is new.
@@ -306,7 +324,8 @@ BEGIN
       INTO previous_ms, ms, since, since_xid, since_floor, total_before
       FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1;
     IF previous_ms IS NULL THEN
-        ms := 1; since := '1:1:'; since_xid := '1'; since_floor := -1; total_before := 0;
+        ms := 1; since := '1:1:'; since_xid := '1'; since_floor := -1;
+        total_before := coalesce((SELECT e.total_before FROM outbox.epoch AS e ORDER BY e.number DESC LIMIT 1), 0);
     END IF;
     IF seen IS NOT NULL AND after_ms IS NOT DISTINCT FROM previous_ms THEN
         since := seen; since_xid := seen_xid; since_floor := seen_floor;
@@ -339,13 +358,15 @@ BEGIN
     first := 0;
     IF events > 0 THEN
         next_xid := pg_current_xact_id();
-        ms := greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, ms, above_ms + 1);
+        ms := greatest(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, ms, above_ms + 1,
+                       (SELECT e.until_ms + 1 FROM outbox.epoch AS e ORDER BY e.number DESC LIMIT 1));
         PERFORM outbox.ensure_tick_partition(ms);
         INSERT INTO outbox.tick
         VALUES (ms, since, since_floor, late, snapshot, next_xid, id_floor, id_top, first, events, total_before);
         IF events <= pack_up_to THEN
-            SELECT string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id)
-              INTO body
+            SELECT string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id),
+                   max(octet_length(e.payload))
+              INTO body, largest
               FROM (
                   (SELECT n.* FROM outbox.event AS n WHERE n.id > since_floor AND n.id <= id_top ORDER BY n.id OFFSET 0)
                   UNION ALL
@@ -402,6 +423,247 @@ BEGIN
         INSERT INTO outbox.tick VALUES (t.*);
     END LOOP;
     RETURN moved;
+END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+--    Leases: who may move a checkpoint. A holder renews its leases before they expire; whoever takes one over raises its
+--    epoch, so a holder that was frozen meanwhile finds that it is one no longer, here and, by the same number, in Redis.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- The processes that would share the leases of a kind; how many there are decides how many leases each may hold.
+CREATE TABLE IF NOT EXISTS outbox.member (
+    kind       text NOT NULL,
+    holder     text NOT NULL,
+    host       text NOT NULL,
+    pid        integer NOT NULL,
+    joined_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (kind, holder)
+) WITH (fillfactor = 10);
+
+CREATE TABLE IF NOT EXISTS outbox.lease (
+    name       text PRIMARY KEY,             -- of the checkpoint that it is for
+    epoch      bigint NOT NULL DEFAULT 0,    -- grows with each holder
+    holder     text,                         -- null: nobody; its last holder let go of it in good order
+    expires_at timestamptz NOT NULL DEFAULT '-infinity',
+    reason     text,                         -- what keeps its holder from getting on; null: nothing
+    since      timestamptz                   -- how long that has been so
+) WITH (fillfactor = 10);
+
+-- Renew what `me` holds of `names`, take what is free up to a fair share, and say what it holds now. One round trip, about
+-- every second. reasons, beside names: what keeps each of them from getting on. A lease that is `surplus` is to be
+-- released, because another member has too few. taken_from: this lease was taken just now, from one that did not let go.
+CREATE OR REPLACE FUNCTION outbox.renew_leases(
+    kind text, me text, host text, pid integer, names text[], reasons text[], ttl interval
+) RETURNS TABLE (name text, epoch bigint, surplus boolean, taken_from text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    my_rank    bigint;
+    members    bigint;
+    fair_share bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('outbox.lease', 0));
+    INSERT INTO outbox.member AS m (kind, holder, host, pid, expires_at)
+    VALUES (renew_leases.kind, me, renew_leases.host, renew_leases.pid, clock_timestamp() + ttl)
+        ON CONFLICT ON CONSTRAINT member_pkey DO UPDATE SET expires_at = excluded.expires_at;
+    DELETE FROM outbox.member AS m WHERE m.expires_at < clock_timestamp();
+    INSERT INTO outbox.lease (name) SELECT unnest(names) ON CONFLICT DO NOTHING;
+
+    SELECT count(*) FILTER (WHERE m.holder < me), count(*) INTO my_rank, members
+      FROM outbox.member AS m WHERE m.kind = renew_leases.kind;
+    fair_share := cardinality(names) / members + (my_rank < cardinality(names) % members)::int;
+
+    UPDATE outbox.lease AS l
+       SET expires_at = clock_timestamp() + ttl, reason = r.reason,
+           since = CASE WHEN l.reason IS NOT DISTINCT FROM r.reason THEN l.since WHEN r.reason IS NOT NULL THEN clock_timestamp() END
+      FROM unnest(names, reasons) AS r (name, reason)
+     WHERE l.name = r.name AND l.holder = me;
+
+    RETURN QUERY
+      WITH held AS (
+           SELECT l.name, l.epoch FROM outbox.lease AS l WHERE l.holder = me AND l.name = ANY (names)
+      ), free AS (
+           SELECT l.name, l.holder FROM outbox.lease AS l
+            WHERE l.name = ANY (names) AND l.holder IS DISTINCT FROM me AND (l.holder IS NULL OR l.expires_at < clock_timestamp())
+            ORDER BY l.name
+            LIMIT greatest(fair_share - (SELECT count(*) FROM held), 0)
+      ), taken AS (
+           UPDATE outbox.lease AS l
+              SET holder = me, epoch = l.epoch + 1, expires_at = clock_timestamp() + ttl, reason = NULL, since = NULL
+             FROM free AS f WHERE l.name = f.name
+        RETURNING l.name, l.epoch, f.holder AS taken_from
+      )
+      SELECT h.name, h.epoch, row_number() OVER (ORDER BY h.name) > fair_share, NULL FROM held AS h
+       UNION ALL
+      SELECT t.name, t.epoch, false, t.taken_from FROM taken AS t;
+END $$;
+
+-- Let go of a lease in good order, so that nobody has to wait until it expires.
+CREATE OR REPLACE FUNCTION outbox.release_lease(lease_name text, me text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE outbox.lease SET holder = NULL, expires_at = '-infinity', reason = NULL, since = NULL
+     WHERE name = lease_name AND holder = me
+$$;
+
+-- A higher epoch for a lease that `me` holds, when Redis knows a higher one than this database (which lost its end, or was
+-- restored). Returns the new one; null when `me` does not hold it.
+CREATE OR REPLACE FUNCTION outbox.raise_epoch(lease_name text, me text, above bigint) RETURNS bigint
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE outbox.lease SET epoch = greatest(epoch, above) + 1
+     WHERE name = lease_name AND holder = me
+ RETURNING epoch
+$$;
+
+-- Note that everything up to (to_ms, to_seq) is done; the stream's own last ID then was (last_ms, last_seq). Refused, with
+-- false, to whoever does not hold the lease in that epoch; the lease cannot be taken over before this has committed.
+CREATE OR REPLACE FUNCTION outbox.move_checkpoint(
+    lease_name text, me text, in_epoch bigint, to_ms bigint, to_seq bigint, last_ms bigint, last_seq bigint
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM FROM outbox.lease WHERE name = lease_name AND holder = me AND epoch = in_epoch FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO outbox.checkpoint AS c (name, ms, seq, end_ms, end_seq)
+    VALUES (lease_name, to_ms, to_seq, last_ms, last_seq)
+        ON CONFLICT (name) DO UPDATE
+       SET ms = excluded.ms, seq = excluded.seq, end_ms = excluded.end_ms, end_seq = excluded.end_seq, updated_at = clock_timestamp();
+    RETURN true;
+END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+--    What cannot be published is set aside, after its attempts, so that the rest flows.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS outbox.dead_letter (
+    ms           bigint NOT NULL,
+    seq          bigint NOT NULL,
+    stream       text NOT NULL,
+    at           timestamptz NOT NULL,
+    entity       text NOT NULL,
+    entity_id    text NOT NULL,
+    operation    text NOT NULL,
+    payload      text NOT NULL,
+    traceparent  text,
+    reason       text NOT NULL,
+    attempts     integer NOT NULL,
+    set_aside_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    settled_at   timestamptz,
+    settled_by   text,  -- requeued or discarded, and by whom
+    PRIMARY KEY (ms, seq)
+);
+
+-- Counted before an attempt is made, so that an event on which the process dies is counted too. One row for each stream.
+CREATE TABLE IF NOT EXISTS outbox.attempt (
+    stream   text PRIMARY KEY,
+    start    text NOT NULL DEFAULT '',     -- the place from which it was begun after a holder that did not let go
+    starts   integer NOT NULL DEFAULT 0,   -- how many times in a row
+    event    text NOT NULL DEFAULT '',     -- the event that was tried alone
+    attempts integer NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);
+
+-- The event as it was written is put into the outbox once more, to get a new ID. Returns whether there was one to requeue.
+CREATE OR REPLACE FUNCTION outbox.requeue(letter_ms bigint, letter_seq bigint, by_whom text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    letter outbox.dead_letter;
+BEGIN
+    UPDATE outbox.dead_letter AS d SET settled_at = clock_timestamp(), settled_by = 'requeued by ' || by_whom
+     WHERE d.ms = letter_ms AND d.seq = letter_seq AND d.settled_at IS NULL
+ RETURNING * INTO letter;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('INSERT INTO %s (at, entity, entity_id, operation, payload, traceparent) VALUES ($1, $2, $3, $4, $5, $6)',
+                   outbox.current_partition())
+      USING letter.at, letter.entity, letter.entity_id, letter.operation, letter.payload, letter.traceparent;
+    RETURN true;
+END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+--    Control: whether publishing is paused. Epochs: which history of which cluster the positions belong to.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS outbox.control (
+    single        boolean PRIMARY KEY DEFAULT true CONSTRAINT control_has_one_row CHECK (single),
+    paused_at     timestamptz,
+    paused_by     text,
+    paused_reason text
+);
+
+-- The first epoch begins with the first publisher. Another begins when the database is not the one that it was: restored,
+-- or promoted without its last transactions, while the streams kept what came after. Positions after (after_ms, after_seq)
+-- and up to (until_ms, until_seq) belong to the history that was abandoned, and to none of ours.
+CREATE TABLE IF NOT EXISTS outbox.epoch (
+    number            integer PRIMARY KEY,
+    system_identifier bigint NOT NULL,
+    timeline          bigint NOT NULL,
+    opened_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    opened_by         text NOT NULL,
+    after_ms          bigint NOT NULL,
+    after_seq         bigint NOT NULL,
+    until_ms          bigint NOT NULL,
+    until_seq         bigint NOT NULL,
+    total_before      bigint NOT NULL  -- events of all ticks of the epochs before
+);
+
+-- Which cluster this is. The timeline is that of the write-ahead log: the control file learns of a promotion only with the
+-- next checkpoint.
+CREATE OR REPLACE FUNCTION outbox.identity(OUT system_identifier bigint, OUT timeline bigint)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT c.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint
+      FROM pg_control_system() AS c
+$$;
+
+-- Begin a new epoch after number `known`; false when somebody else has begun one meanwhile. Positions after
+-- (last_ms, last_seq), the last event of ours that a stream holds, up to (top_ms, top_seq), where the streams end, are
+-- abandoned. rehome: this is another cluster, in which the transaction numbers of the events, and the snapshots, mean
+-- nothing. What was not published yet is written anew, and the rest, with all ticks, is dropped.
+CREATE OR REPLACE FUNCTION outbox.open_epoch(
+    known integer, by_whom text, last_ms bigint, last_seq bigint, top_ms bigint, top_seq bigint, rehome boolean
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    total   bigint;
+    last_of outbox.tick;
+    old     regclass;
+    olds    regclass[];
+    target  text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('outbox.tick', 0));
+    IF (SELECT coalesce(max(e.number), 0) FROM outbox.epoch AS e) <> known THEN
+        RETURN false;
+    END IF;
+    SELECT coalesce((SELECT t.total_before + t.events FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1),
+                    (SELECT e.total_before FROM outbox.epoch AS e WHERE e.number = known), 0) INTO total;
+    IF rehome THEN
+        olds := ARRAY(SELECT i.inhrelid::regclass FROM pg_inherits AS i WHERE i.inhparent = 'outbox.event'::regclass);
+        PERFORM outbox.rotate(interval '0');
+        target := outbox.current_partition();
+        SELECT t.* INTO last_of FROM outbox.tick AS t WHERE t.ms <= last_ms ORDER BY t.ms DESC LIMIT 1;
+        -- Snapshots and transaction numbers of one cluster compare as they did, whatever they mean here.
+        EXECUTE format($sql$
+            INSERT INTO %s (at, entity, entity_id, operation, payload, traceparent)
+            SELECT e.at, e.entity, e.entity_id, e.operation, e.payload, e.traceparent
+              FROM (SELECT o.*, $1 IS NOT NULL AND pg_visible_in_snapshot(o.xid, $1) AS before,
+                           $2 IS NOT NULL AND pg_visible_in_snapshot(o.xid, $2) AS within,
+                           row_number() OVER (PARTITION BY $1 IS NOT NULL AND pg_visible_in_snapshot(o.xid, $1),
+                                                           $2 IS NOT NULL AND pg_visible_in_snapshot(o.xid, $2) ORDER BY o.id) AS number
+                      FROM outbox.event AS o) AS e
+             WHERE NOT e.before AND NOT (e.within AND e.number - $3 - 1 <= $4)
+             ORDER BY e.id$sql$, target)
+          USING last_of.since, last_of.snapshot, last_of.first, (last_ms - last_of.ms << 20) + last_seq;
+        TRUNCATE outbox.tick;
+        FOREACH old IN ARRAY olds LOOP
+            EXECUTE format('DROP TABLE %s', old);
+        END LOOP;
+    END IF;
+    INSERT INTO outbox.epoch
+    SELECT known + 1, i.system_identifier, i.timeline, clock_timestamp(), by_whom, last_ms, last_seq, top_ms, top_seq, total
+      FROM outbox.identity() AS i;
+    RETURN true;
 END $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -916,7 +1178,12 @@ GRANT USAGE ON SCHEMA outbox TO outbox_publisher, feed_projector;
 GRANT SELECT ON outbox.event, outbox.tick, outbox.event_id TO outbox_publisher, feed_projector;
 GRANT INSERT ON outbox.tick TO outbox_publisher, feed_projector;
 GRANT SELECT, INSERT, UPDATE ON outbox.checkpoint TO outbox_publisher, feed_projector;
-GRANT EXECUTE ON FUNCTION outbox.make_tick, outbox.ensure_tick_partition, outbox.packed TO outbox_publisher, feed_projector;
-GRANT EXECUTE ON FUNCTION outbox.renumber TO outbox_publisher;
+GRANT SELECT ON outbox.epoch, outbox.control TO outbox_publisher, feed_projector, feed_reader;
+GRANT SELECT, INSERT, UPDATE ON outbox.lease TO outbox_publisher, feed_projector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox.member TO outbox_publisher, feed_projector;
+GRANT SELECT, INSERT, UPDATE ON outbox.control, outbox.attempt, outbox.dead_letter TO outbox_publisher;
+GRANT EXECUTE ON FUNCTION outbox.make_tick, outbox.ensure_tick_partition, outbox.packed, outbox.partition_of, outbox.identity,
+    outbox.renew_leases, outbox.release_lease, outbox.raise_epoch, outbox.move_checkpoint TO outbox_publisher, feed_projector;
+GRANT EXECUTE ON FUNCTION outbox.renumber, outbox.requeue, outbox.open_epoch TO outbox_publisher;
 
 COMMIT;

@@ -12,10 +12,25 @@ from outbox.event import Event, timestamp
 from outbox.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _VALUES = 6  # of an event, see outbox.packed in schema.sql
+_BEFORE_THE_TIME = 3  # values: texts with two bytes of length
+_HEAD_16 = 3  # bytes: kind and length
+_UINT_64 = 8  # bytes
 _ARRAY_32 = 0xDD
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which events are read: those of partition *number*, of so many."""
+
+    number: int = 0
+    of: int = 1
+
+
+WHOLE = Share()
+"""All of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +44,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events that are moved together: *runs* say which they are, *body* what is in them."""
+    """Events that are moved together: *runs* say which they are, *body* what is in them.
+
+    There may be none: all that was read belongs to other partitions.
+    """
 
     runs: tuple[Run, ...]
     body: bytes
+    reached: Position
+    """Up to where the outbox was read for it."""
+    largest: int
+    """Bytes of the largest payload among them."""
 
     @property
     def events(self) -> int:
@@ -49,6 +71,14 @@ class Batch:
         """Where the last of them stands."""
         run = self.runs[-1]
         return Position.in_tick(run.ms, run.index + run.count - 1)
+
+    @property
+    def oldest_at_ms(self) -> int:
+        """When the first of them was written, in milliseconds since 1970."""
+        at = 0
+        for _ in range(_BEFORE_THE_TIME):
+            at += _HEAD_16 + int.from_bytes(self.body[at + 1 : at + _HEAD_16])
+        return int.from_bytes(self.body[at + 1 : at + 1 + _UINT_64])
 
     @property
     def packed(self) -> bytes:
@@ -72,3 +102,19 @@ class Batch:
                     payload=payload,
                     traceparent=traceparent,
                 )
+
+
+def runs_of(ms: int, numbers: Iterable[int]) -> tuple[Run, ...]:
+    """The events with these ascending *numbers* of the tick at *ms*, as runs."""
+    runs: list[Run] = []
+    start = count = 0
+    for number in numbers:
+        if count and number == start + count:
+            count += 1
+            continue
+        if count:
+            runs.append(Run(ms, start, count))
+        start, count = number, 1
+    if count:
+        runs.append(Run(ms, start, count))
+    return tuple(runs)

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from outbox import sql
 from outbox.connection import translated
+from outbox.errors import LeaseLost
 from outbox.position import Position
 
 if TYPE_CHECKING:
     import asyncpg
 
+    from outbox.leases import Lease
+
 _SQL = sql.load("outbox")
 
 
-async def save(pool: asyncpg.Pool, name: str, position: Position) -> None:
-    """Note that *name* has done everything up to *position*; it never moves back.
+class Checkpoint(NamedTuple):
+    """Everything up to *position* is done."""
 
-    Raises OutboxUnavailable.
+    position: Position
+    end: Position
+    """Where the reader's stream ended then; ORIGIN for a reader that has none."""
+
+
+async def save(pool: asyncpg.Pool, lease: Lease, checkpoint: Checkpoint) -> None:
+    """Note how far the holder of *lease* has come.
+
+    Raises OutboxUnavailable; LeaseLost when somebody else holds the lease by now.
     """
+    position, end = checkpoint
     with translated():
-        await pool.execute(_SQL["save_checkpoint"], name, position.ms, position.seq)
+        moved = await pool.fetchval(
+            _SQL["move_checkpoint"],
+            *(lease.name, lease.holder, lease.epoch),
+            *(position.ms, position.seq, end.ms, end.seq),
+        )
+    if not moved:
+        raise LeaseLost(f"the lease on {lease.name} is somebody else's by now")
 
 
-async def load(pool: asyncpg.Pool, name: str) -> Position | None:
+async def load(pool: asyncpg.Pool, name: str) -> Checkpoint | None:
     """How far *name* has come, or None. Raises OutboxUnavailable."""
     with translated():
         row = await pool.fetchrow(_SQL["load_checkpoint"], name)
-    return Position(row["ms"], row["seq"]) if row else None
+    if row is None:
+        return None
+    return Checkpoint(Position(row["ms"], row["seq"]), Position(row["end_ms"], row["end_seq"]))

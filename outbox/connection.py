@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from outbox.errors import OutboxMissing, OutboxUnavailable
+from outbox.errors import OutboxMissing, OutboxUnavailable, OutboxUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,10 @@ SETTINGS = {
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise OutboxUnavailable for what may pass, OutboxMissing where there is no schema."""
+    """Raise OutboxUnavailable for what may pass, OutboxMissing where there is no schema.
+
+    And OutboxUnreadable for what will be so again.
+    """
     try:
         yield
     except (
@@ -51,3 +54,5 @@ def translated() -> Iterator[None]:
         asyncpg.UndefinedFunctionError,
     ) as exc:
         raise OutboxMissing from exc
+    except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as exc:
+        raise OutboxUnreadable(f"PostgreSQL cannot hand over an event: {exc}") from exc

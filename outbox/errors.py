@@ -31,6 +31,14 @@ class OutboxDamaged(CatalogStreamError):
     """Events that a tick counted are no longer in the outbox."""
 
 
+class OutboxUnreadable(CatalogStreamError):
+    """PostgreSQL cannot hand over events as they are; the same call fails again."""
+
+
+class LeaseLost(CatalogStreamError):
+    """Somebody else holds the lease by now."""
+
+
 class StreamUnavailable(CatalogStreamError):
     """Redis could not be reached or timed out; the same call may succeed later."""
 

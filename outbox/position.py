@@ -39,6 +39,13 @@ class Position:
         return (self.ms - ms << _SEQ_BITS) + min(self.seq, _LAST_SEQ)
 
     @property
+    def next(self) -> Position:
+        """The position of the event after this one, if it is in the same tick."""
+        if self.seq < _LAST_SEQ:
+            return Position(self.ms, self.seq + 1)
+        return Position(self.ms + 1, 0)
+
+    @property
     def version(self) -> int:
         """The position as one 63-bit number that orders the same way."""
         return self.ms << _SEQ_BITS | self.seq

@@ -19,8 +19,8 @@ SELECT ms, since, since_floor, late, snapshot, id_top, first, events, total_befo
 -- name: events_of_ticks
 -- Several small ticks at once, a row for each. Two ranges instead of one from the old snapshot's xmin: a transaction held
 -- open for an hour must not make every tick read that hour again.
-SELECT t.ms, count(*) AS events,
-       string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id)
+SELECT t.ms, count(*) AS events, NULL AS numbers, max(octet_length(e.payload)) AS largest,
+       string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id) AS body
   FROM outbox.tick AS t
  CROSS JOIN LATERAL (
        SELECT n.id, n.entity, n.entity_id, n.operation, n.at, n.traceparent, n.payload
@@ -55,15 +55,73 @@ WITH ahead AS (
 ), page AS (
      SELECT * FROM ahead WHERE id <= coalesce((SELECT id FROM reach), $3) ORDER BY id LIMIT $5
 )
-SELECT count(*) AS events, max(id) AS last_id,
-       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '')
+SELECT count(*) AS events, max(id) AS last_id, NULL AS numbers, max(octet_length(payload)) AS largest,
+       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') AS body
   FROM page;
 
 -- name: new_events
 -- The second part: what was written after the last tick.
-SELECT count(*) AS events, max(id) AS last_id,
-       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '')
+SELECT count(*) AS events, max(id) AS last_id, NULL AS numbers, max(octet_length(payload)) AS largest,
+       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') AS body
   FROM (SELECT *
+          FROM outbox.event
+         WHERE id > $1 AND id <= $2 AND pg_visible_in_snapshot(xid, $3) AND NOT pg_visible_in_snapshot(xid, $4)
+         ORDER BY id
+         LIMIT $5) AS page;
+
+-- name: shared_events_of_ticks
+-- As events_of_ticks, for partition $3 of $4: all events are counted and numbered, those of the partition are packed.
+SELECT t.ms, count(*) AS events, array_agg(e.number - 1 ORDER BY e.id) FILTER (WHERE e.mine) AS numbers,
+       max(octet_length(e.payload)) FILTER (WHERE e.mine) AS largest,
+       string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id)
+           FILTER (WHERE e.mine) AS body
+  FROM outbox.tick AS t
+ CROSS JOIN LATERAL (
+       SELECT u.*, row_number() OVER (ORDER BY u.id) AS number, outbox.partition_of(u.entity_id, $4) = $3 AS mine
+         FROM (
+              SELECT n.id, n.entity, n.entity_id, n.operation, n.at, n.traceparent, n.payload
+                FROM outbox.event AS n
+               WHERE n.id > t.since_floor AND n.id <= t.id_top
+                 AND pg_visible_in_snapshot(n.xid, t.snapshot) AND NOT pg_visible_in_snapshot(n.xid, t.since)
+              UNION ALL
+              SELECT o.id, o.entity, o.entity_id, o.operation, o.at, o.traceparent, o.payload
+                FROM unnest(t.late) AS x
+               CROSS JOIN LATERAL (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor OFFSET 0) AS o
+              ) AS u
+       ) AS e
+ WHERE t.ms >= $1 AND t.ms <= $2
+ GROUP BY t.ms
+ ORDER BY t.ms;
+
+-- name: shared_late_events
+-- As late_events, for partition $6 of $7.
+WITH ahead AS (
+     SELECT e.*
+       FROM unnest($1::xid8[]) AS x
+      CROSS JOIN LATERAL (
+            SELECT w.id, w.xid, w.entity, w.entity_id, w.operation, w.at, w.traceparent, w.payload
+              FROM outbox.event AS w
+             WHERE w.xid = x AND w.id > $2 AND w.id <= $3
+             ORDER BY w.id
+             LIMIT $4
+            ) AS e
+), reach AS (
+     SELECT min(last) AS id FROM (SELECT max(id) AS last FROM ahead GROUP BY xid HAVING count(*) = $4) AS stopped
+), page AS (
+     SELECT *, row_number() OVER (ORDER BY id) AS number, outbox.partition_of(entity_id, $7) = $6 AS mine
+       FROM ahead WHERE id <= coalesce((SELECT id FROM reach), $3) ORDER BY id LIMIT $5
+)
+SELECT count(*) AS events, max(id) AS last_id, array_agg(number - 1) FILTER (WHERE mine) AS numbers,
+       max(octet_length(payload)) FILTER (WHERE mine) AS largest,
+       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') FILTER (WHERE mine) AS body
+  FROM page;
+
+-- name: shared_new_events
+-- As new_events, for partition $6 of $7.
+SELECT count(*) AS events, max(id) AS last_id, array_agg(number - 1) FILTER (WHERE mine) AS numbers,
+       max(octet_length(payload)) FILTER (WHERE mine) AS largest,
+       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') FILTER (WHERE mine) AS body
+  FROM (SELECT *, row_number() OVER (ORDER BY id) AS number, outbox.partition_of(entity_id, $7) = $6 AS mine
           FROM outbox.event
          WHERE id > $1 AND id <= $2 AND pg_visible_in_snapshot(xid, $3) AND NOT pg_visible_in_snapshot(xid, $4)
          ORDER BY id
@@ -93,11 +151,94 @@ OFFSET $5 LIMIT 1;
 -- name: renumber
 SELECT outbox.renumber($1, $2, $3);
 
--- name: save_checkpoint
-INSERT INTO outbox.checkpoint AS c (name, ms, seq)
-VALUES ($1, $2, $3)
-    ON CONFLICT (name) DO UPDATE SET ms = excluded.ms, seq = excluded.seq, updated_at = now()
- WHERE (c.ms, c.seq) < (excluded.ms, excluded.seq);
+-- name: move_checkpoint
+SELECT outbox.move_checkpoint($1, $2, $3, $4, $5, $6, $7);
 
 -- name: load_checkpoint
-SELECT ms, seq FROM outbox.checkpoint WHERE name = $1;
+SELECT ms, seq, end_ms, end_seq FROM outbox.checkpoint WHERE name = $1;
+
+-- name: renew_leases
+SELECT * FROM outbox.renew_leases($1, $2, $3, $4, $5, $6, $7);
+
+-- name: release_lease
+SELECT outbox.release_lease($1, $2);
+
+-- name: raise_epoch
+SELECT outbox.raise_epoch($1, $2, $3);
+
+-- name: leave
+DELETE FROM outbox.member WHERE kind = $1 AND holder = $2;
+
+-- name: paused
+SELECT paused_at, paused_by, paused_reason FROM outbox.control WHERE paused_at IS NOT NULL;
+
+-- name: pause
+INSERT INTO outbox.control AS c (paused_at, paused_by, paused_reason)
+VALUES (clock_timestamp(), $1, $2)
+    ON CONFLICT (single) DO UPDATE
+   SET paused_at = coalesce(c.paused_at, excluded.paused_at), paused_by = excluded.paused_by, paused_reason = excluded.paused_reason;
+
+-- name: resume
+UPDATE outbox.control AS c SET paused_at = NULL, paused_by = NULL, paused_reason = NULL
+  FROM outbox.control AS was
+ WHERE c.paused_at IS NOT NULL AND was.single = c.single
+RETURNING was.paused_at, was.paused_by, was.paused_reason;
+
+-- name: identity
+SELECT system_identifier, timeline FROM outbox.identity();
+
+-- name: newest_epoch
+SELECT number, system_identifier, timeline, after_ms, after_seq, until_ms, until_seq
+  FROM outbox.epoch ORDER BY number DESC LIMIT 1;
+
+-- name: open_epoch
+SELECT outbox.open_epoch($1, $2, $3, $4, $5, $6, $7);
+
+-- name: count_start
+INSERT INTO outbox.attempt AS a (stream, start, starts) VALUES ($1, $2, 1)
+    ON CONFLICT (stream) DO UPDATE
+   SET starts = CASE WHEN a.start = excluded.start THEN a.starts + 1 ELSE 1 END, start = excluded.start
+RETURNING starts;
+
+-- name: count_attempt
+INSERT INTO outbox.attempt AS a (stream, event, attempts) VALUES ($1, $2, 1)
+    ON CONFLICT (stream) DO UPDATE
+   SET attempts = CASE WHEN a.event = excluded.event THEN a.attempts + 1 ELSE 1 END, event = excluded.event
+RETURNING attempts;
+
+-- name: set_aside
+-- Event number $4 of the tick at $3, found by what a tick is: it may not be possible to pack it.
+INSERT INTO outbox.dead_letter (ms, seq, stream, at, entity, entity_id, operation, payload, traceparent, reason, attempts)
+SELECT $5, $6, $1, e.at, e.entity, e.entity_id, e.operation, e.payload, e.traceparent, $2, $7
+  FROM outbox.tick AS t
+ CROSS JOIN LATERAL (
+       SELECT * FROM (
+              SELECT n.id, n.entity, n.entity_id, n.operation, n.at, n.traceparent, n.payload
+                FROM outbox.event AS n
+               WHERE n.id > t.since_floor AND n.id <= t.id_top
+                 AND pg_visible_in_snapshot(n.xid, t.snapshot) AND NOT pg_visible_in_snapshot(n.xid, t.since)
+              UNION ALL
+              SELECT o.id, o.entity, o.entity_id, o.operation, o.at, o.traceparent, o.payload
+                FROM unnest(t.late) AS x
+               CROSS JOIN LATERAL (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor OFFSET 0) AS o
+              ) AS u
+        ORDER BY u.id OFFSET t.first + $4 LIMIT 1
+       ) AS e
+ WHERE t.ms = $3 AND outbox.partition_of(e.entity_id, $9) = $8
+    ON CONFLICT (ms, seq) DO NOTHING
+RETURNING ms;
+
+-- name: dead_letters_after
+SELECT ms, seq FROM outbox.dead_letter WHERE stream = $1 AND (ms, seq) > ($2, $3) ORDER BY ms, seq;
+
+-- name: dead_letters
+SELECT ms, seq, stream, at, entity, entity_id, operation, octet_length(payload) AS bytes, reason, attempts, set_aside_at
+  FROM outbox.dead_letter WHERE settled_at IS NULL ORDER BY ms, seq;
+
+-- name: requeue
+SELECT outbox.requeue($1, $2, $3);
+
+-- name: discard
+UPDATE outbox.dead_letter SET settled_at = clock_timestamp(), settled_by = 'discarded by ' || $3::text
+ WHERE ms = $1 AND seq = $2 AND settled_at IS NULL
+RETURNING ms;

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outbox import sql
-from outbox.batch import Batch, Run
+from outbox.batch import WHOLE, Batch, Run, runs_of
 from outbox.connection import translated
-from outbox.errors import OutboxDamaged
+from outbox.errors import OutboxDamaged, OutboxUnreadable
+from outbox.position import Position
 from outbox.tick import Tick, grouped
 
 if TYPE_CHECKING:
@@ -15,22 +16,27 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from outbox.batch import Share
     from outbox.event import Event
-    from outbox.position import Position
     from outbox.tick import Snapshot
 
 _SQL = sql.load("outbox")
 _TICKS_AT_ONCE = 1000
 # After a long outage a tick may have tens of millions of events to count.
 _COUNTING_TIMEOUT_S = 3600.0
+_END = Position(2**63 - 1, 0)
 _NOTHING = (None, None, None, None)
 
 
 class Ticks:
-    """The ticks of one outbox. Owns no connection: each call borrows one from *pool*."""
+    """The ticks of one outbox, and of their events *share*.
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    Owns no connection: each call borrows one from *pool*.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, share: Share = WHOLE) -> None:
         self._pool = pool
+        self._share: tuple[int, ...] = () if share == WHOLE else (share.number, share.of)
         self._seen: tuple[int | None, Snapshot | None, int | None, int | None] = _NOTHING
 
     async def make(self, *, above_ms: int = 0) -> tuple[int | None, Tick | None]:
@@ -45,10 +51,20 @@ class Ticks:
         self, *, size: int, above_ms: int = 0
     ) -> tuple[int | None, Tick | None, Batch | None]:
         """The same, with its events in the same round trip if they are at most *size*."""
-        with translated():
-            [row] = await self._pool.fetch(
-                _SQL["make_tick"], *self._seen, above_ms, size, timeout=_COUNTING_TIMEOUT_S
-            )
+        try:
+            with translated():
+                [row] = await self._pool.fetch(
+                    _SQL["make_tick"],
+                    *self._seen,
+                    above_ms,
+                    size,
+                    timeout=_COUNTING_TIMEOUT_S,
+                )
+        except OutboxUnreadable:
+            # One of its events cannot be packed. The tick is made all the same, to find which.
+            if size == 0:
+                raise
+            return await self.make_and_read(size=0, above_ms=above_ms)
         if row["ms"] is None:
             self._seen = (
                 row["previous_ms"],
@@ -59,9 +75,10 @@ class Ticks:
             return row["previous_ms"], None, None
         self._seen = _NOTHING
         tick = Tick(*(row[column] for column in Tick._fields))
-        body = row["body"]
-        batch = Batch((Run(tick.ms, 0, tick.events),), body) if body is not None else None
-        return row["previous_ms"], tick, batch
+        if row["body"] is None:
+            return row["previous_ms"], tick, None
+        runs = (Run(tick.ms, 0, tick.events),)
+        return row["previous_ms"], tick, Batch(runs, row["body"], tick.last, row["largest"])
 
     async def after(self, ms: int, *, limit: int = _TICKS_AT_ONCE) -> list[Tick]:
         """The ticks that follow the one at *ms*, oldest first. Raises OutboxUnavailable."""
@@ -74,21 +91,30 @@ class Ticks:
             row = await self._pool.fetchrow(_SQL["tick_at"], position.ms)
         return Tick(*row) if row else None
 
-    async def batches_after(self, after: Position, *, size: int) -> AsyncGenerator[Batch, None]:
-        """The events of all ticks made so far that come after *after*, in order.
+    async def batches_after(
+        self, after: Position, *, size: int, until: Position | None = None
+    ) -> AsyncGenerator[Batch, None]:
+        """The events of all ticks made so far that come after *after*, and before *until*.
 
-        A batch holds at most *size* events, whatever the size of a tick. No connection is held
-        between batches. Raises OutboxUnavailable.
+        In order; a batch holds at most *size* events, whatever the size of a tick. No connection
+        is held between batches. Raises OutboxUnavailable or OutboxDamaged.
         """
         ms = after.ms
         tick = await self.around(after)
         if tick:
             ms = tick.ms
-            async for batch in self._pages(tick, after.index_in(tick.ms) + 1, size=size):
+            index = after.index_in(tick.ms) + 1
+            async for batch in self._pages(tick, index, _stop(tick, until), size=size):
                 yield batch
         while ticks := await self.after(ms):
-            async for batch in self.batches_of(ticks, size=size):
+            whole = [tick for tick in ticks if _stop(tick, until) == tick.events]
+            async for batch in self.batches_of(whole, size=size):
                 yield batch
+            if len(whole) < len(ticks):
+                cut = ticks[len(whole)]
+                async for batch in self._pages(cut, 0, _stop(cut, until), size=size):
+                    yield batch
+                return
             ms = ticks[-1].ms
 
     async def batches_of(self, ticks: Sequence[Tick], *, size: int) -> AsyncGenerator[Batch, None]:
@@ -98,7 +124,7 @@ class Ticks:
                 yield batch
                 continue
             for tick in group:
-                async for batch in self._pages(tick, 0, size=size):
+                async for batch in self._pages(tick, 0, tick.events, size=size):
                     yield batch
 
     async def event_at(self, position: Position) -> Event | None:
@@ -106,10 +132,36 @@ class Ticks:
         tick = await self.around(position)
         if tick is None or position > tick.last:
             return None
-        async for batch in self._pages(tick, position.index_in(tick.ms), size=1):
-            event = next(iter(batch))
-            return event if event.id == str(position) else None
+        index = position.index_in(tick.ms)
+        async for batch in self._pages(tick, index, index + 1, size=1):
+            for event in batch:
+                return event if event.id == str(position) else None
         return None
+
+    async def newest(self) -> Tick | None:
+        """The last tick that was made. Raises OutboxUnavailable."""
+        return await self.around(_END)
+
+    async def next_after(self, place: Position) -> tuple[Tick | None, int]:
+        """The tick that holds the event after *place*, and that event's number in it.
+
+        Raises OutboxUnavailable.
+        """
+        tick = await self.around(place)
+        if tick and place < tick.last:
+            return tick, place.index_in(tick.ms) + 1
+        following = await self.after(tick.ms if tick else place.ms, limit=1)
+        return (following[0], 0) if following else (None, 0)
+
+    async def total_at(self, position: Position) -> int:
+        """How many events there are up to *position*, since the outbox began.
+
+        Raises OutboxUnavailable.
+        """
+        tick = await self.around(position)
+        if tick is None:
+            return 0
+        return tick.total_before + min(tick.events, position.index_in(tick.ms) + 1)
 
     async def renumber(self, tick: Tick, index: int, *, above_ms: int) -> int:
         """Give new IDs to the events from number *index* of *tick* on; how many there were."""
@@ -119,18 +171,20 @@ class Ticks:
 
     async def _whole(self, group: Sequence[Tick]) -> Batch | None:
         """All events of a few small ticks; None if one of them was renumbered in its middle."""
+        statement = _SQL[("shared_" if self._share else "") + "events_of_ticks"]
         with translated():
-            rows = await self._pool.fetch(_SQL["events_of_ticks"], group[0].ms, group[-1].ms)
-        if [(tick.ms, tick.events) for tick in group] != [(ms, events) for ms, events, _ in rows]:
+            rows = await self._pool.fetch(statement, group[0].ms, group[-1].ms, *self._share)
+        if [(tick.ms, tick.events) for tick in group] != [
+            (row["ms"], row["events"]) for row in rows
+        ]:
             return None
-        return Batch(
-            tuple(Run(ms, 0, events) for ms, events, _ in rows),
-            b"".join(body for _, _, body in rows),
-        )
+        return _batch([(row["ms"], 0, row) for row in rows], group[-1].last)
 
-    async def _pages(self, tick: Tick, index: int, *, size: int) -> AsyncGenerator[Batch, None]:
-        """The events of one tick from number *index* on."""
-        if index >= tick.events:
+    async def _pages(
+        self, tick: Tick, index: int, stop: int, *, size: int
+    ) -> AsyncGenerator[Batch, None]:
+        """The events of one tick from number *index* up to and without number *stop*."""
+        if index >= stop:
             return
         skip, late = tick.first + index, 0
         if tick.late:
@@ -141,32 +195,37 @@ class Ticks:
         if skip < late:
             after_id = await self._id_at("late_id_at", skip, tick.late, tick.since_floor)
             each = max(size // len(tick.late), 1)
-            while index < tick.events:
-                count, after_id, body = await self._page(
-                    "late_events", tick.late, after_id, tick.since_floor, each, tick.events - index
+            while index < stop:
+                page = await self._page(
+                    "late_events", tick.late, after_id, tick.since_floor, each, stop - index
                 )
-                if not count:
+                if not page["events"]:
                     break
-                yield Batch((Run(tick.ms, index, count),), body)
-                index += count
+                after_id = page["last_id"]
+                yield _batch(
+                    [(tick.ms, index, page)], Position.in_tick(tick.ms, index + page["events"] - 1)
+                )
+                index += page["events"]
         span = (tick.id_top, tick.snapshot, tick.since)
         after_id = tick.since_floor
         if skip > late:
             after_id = await self._id_at("new_id_at", skip - late, tick.since_floor, *span)
-        while index < tick.events:
-            count, after_id, body = await self._page(
-                "new_events", after_id, *span, min(size, tick.events - index)
-            )
-            if not count:
+        while index < stop:
+            page = await self._page("new_events", after_id, *span, min(size, stop - index))
+            if not page["events"]:
                 raise OutboxDamaged(
                     f"tick {tick.ms} has {tick.events} events, but {index} are left"
                 )
-            yield Batch((Run(tick.ms, index, count),), body)
-            index += count
+            after_id = page["last_id"]
+            yield _batch(
+                [(tick.ms, index, page)], Position.in_tick(tick.ms, index + page["events"] - 1)
+            )
+            index += page["events"]
 
     async def _page(self, statement: str, *arguments: object) -> asyncpg.Record:
+        name = ("shared_" if self._share else "") + statement
         with translated():
-            [row] = await self._pool.fetch(_SQL[statement], *arguments)
+            [row] = await self._pool.fetch(_SQL[name], *arguments, *self._share)
         return row
 
     async def _id_at(self, statement: str, number: int, *arguments: object) -> int:
@@ -176,3 +235,26 @@ class Ticks:
         with translated():
             found: int = await self._pool.fetchval(_SQL[statement], *arguments, number - 1)
         return found
+
+
+def _stop(tick: Tick, until: Position | None) -> int:
+    """How many of the events of *tick* come before *until*."""
+    if until is None:
+        return tick.events
+    return min(tick.events, max(until.index_in(tick.ms), 0))
+
+
+def _batch(pages: Sequence[tuple[int, int, asyncpg.Record]], reached: Position) -> Batch:
+    """One batch of consecutive *pages*: each with the ms of its tick and its first number."""
+    runs: list[Run] = []
+    for ms, index, page in pages:
+        if page["numbers"] is not None:
+            runs += runs_of(ms, (index + number for number in page["numbers"]))
+        elif page["body"] is not None:
+            runs.append(Run(ms, index, page["events"]))
+    return Batch(
+        tuple(runs),
+        b"".join(page["body"] or b"" for _, _, page in pages),
+        reached,
+        max(page["largest"] or 0 for _, _, page in pages),
+    )

@@ -1,16 +1,22 @@
 -- Compare-and-append: bring the stream from a known position to the end of a batch, all or nothing.
 --
 -- KEYS[1]  the stream
--- ARGV[1]  the ID that the stream must have reached already
--- ARGV[2]  the batch: a MessagePack array, six values an event, see outbox.packed in schema.sql
--- ARGV[3…] which events they are, as runs: ms of the tick, number of the first, how many
+-- KEYS[2]  the highest epoch that has appended to it
+-- ARGV[1]  the epoch of the caller's lease
+-- ARGV[2]  the ID that the stream must have reached already
+-- ARGV[3]  the batch: a MessagePack array, six values an event, see outbox.packed in schema.sql
+-- ARGV[4…] which events they are, as runs: ms of the tick, number of the first, how many
 --
 -- Answers {appended, last ID the stream had before}, or an error that has changed nothing:
---   BEHIND <id>   the stream ends at <id>, before ARGV[1]: it lost entries
+--   FENCED <epoch>  somebody with a later lease has appended
+--   BEHIND <id>   the stream ends at <id>, before ARGV[2]: it lost entries
 --   FOREIGN <id>  the stream goes on to <id>, but does not hold this batch: other entries are in its place, or it was
 --                 trimmed away already
 local key, call = KEYS[1], redis.call
 local floor, format = math.floor, string.format
+
+local epoch, highest = tonumber(ARGV[1]), tonumber(call('GET', KEYS[2]) or '0')
+if epoch < highest then return redis.error_reply('FENCED ' .. format('%.0f', highest)) end
 
 -- Numbers as text: IDs have 64 bits, Lua's numbers 53.
 local function smaller(a, b)
@@ -32,9 +38,9 @@ if call('EXISTS', key) == 1 then
     if info[i] == 'last-generated-id' then top = info[i + 1] end
   end
 end
-if before(top, ARGV[1]) then return redis.error_reply('BEHIND ' .. top) end
+if before(top, ARGV[2]) then return redis.error_reply('BEHIND ' .. top) end
 
-local batch = cmsgpack.unpack(ARGV[2])
+local batch = cmsgpack.unpack(ARGV[3])
 
 -- The number of an event within its millisecond, and that millisecond.
 local function place(ms, index)
@@ -44,15 +50,15 @@ end
 
 -- Where each event joins right behind the one before, Redis numbers them as we would: building each ID here costs a
 -- seventh of the whole append. (Redis before 7 cannot, and does not tell its version either.)
-local numbered_by_redis = top == ARGV[1] and redis.REDIS_VERSION_NUM ~= nil
-for r = 3, #ARGV, 3 do
+local numbered_by_redis = top == ARGV[2] and redis.REDIS_VERSION_NUM ~= nil
+for r = 4, #ARGV, 3 do
   local ms, seq = place(tonumber(ARGV[r]), tonumber(ARGV[r + 1]))
-  local joins = seq == 0 and before(top, ms .. '-0') or r == 3 and top == ms .. '-' .. (seq - 1)
+  local joins = seq == 0 and before(top, ms .. '-0') or r == 4 and top == ms .. '-' .. (seq - 1)
   numbered_by_redis = numbered_by_redis and joins
 end
 
 local ids = {}
-for r = 3, #ARGV, 3 do
+for r = 4, #ARGV, 3 do
   local ms, index, count = tonumber(ARGV[r]), tonumber(ARGV[r + 1]), tonumber(ARGV[r + 2])
   local high, prefix
   for i = index, index + count - 1 do
@@ -74,11 +80,11 @@ end
 
 -- The common case has nothing to skip. Otherwise somebody appended meanwhile: another publisher, the same events.
 local start = 1
-if top ~= ARGV[1] then
+if #ids > 0 and (top ~= ARGV[2] or not numbered_by_redis and not before(top, ids[1])) then
   while start <= #ids and not before(top, ids[start]) do start = start + 1 end
   if start > 1 and not holds(start - 1) then return redis.error_reply('FOREIGN ' .. top) end
   -- Nothing of this batch is here, so what is above is foreign: is what the batch builds on still there?
-  if start == 1 and ARGV[1] ~= '0-0' and #call('XRANGE', key, ARGV[1], ARGV[1]) == 0 then
+  if start == 1 and ARGV[2] ~= '0-0' and #call('XRANGE', key, ARGV[2], ARGV[2]) == 0 then
     return redis.error_reply('FOREIGN ' .. top)
   end
 end
@@ -98,6 +104,8 @@ local function timestamp(at)
   return format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, doy - floor((153 * mp + 2) / 5) + 1,
     floor(second / 3600), floor(second / 60) % 60, second % 60, at % 1000)
 end
+
+if epoch > highest then call('SET', KEYS[2], ARGV[1]) end
 
 local at, stamp
 for n = start, #ids do

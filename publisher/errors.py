@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from outbox.errors import CatalogStreamError
 
 if TYPE_CHECKING:
+    from outbox.epochs import Identity
     from outbox.position import Position
 
 
@@ -24,3 +25,22 @@ class StreamForeign(CatalogStreamError):
     def __init__(self, top: Position) -> None:
         super().__init__(f"the stream goes on to {top} with entries that are not ours")
         self.top = top
+
+
+class StreamFenced(CatalogStreamError):
+    """Somebody with a later lease has appended to the stream."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"the stream has been appended to under the later epoch {epoch}")
+        self.epoch = epoch
+
+
+class IdentityChanged(CatalogStreamError):
+    """The database is not the cluster that published before."""
+
+    def __init__(self, was: Identity, now: Identity) -> None:
+        super().__init__(
+            f"the database was cluster {was.system_identifier} on timeline {was.timeline}"
+            f" and is {now.system_identifier} on timeline {now.timeline}: a restored copy?"
+            " If it is to be published from now on: make reanchor"
+        )

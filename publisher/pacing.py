@@ -10,11 +10,19 @@ class Pacing:
     """Pauses between passes, in seconds."""
 
     busy_pause_s: float = 0.002
-    """After a pass that moved something: leaves the disk to the writers, makes ticks larger."""
+    """After a tick was made: leaves the disk to the writers, makes ticks larger."""
     poll_pause_s: float = 0.005
-    """After a pass that found nothing, while nobody would ring."""
+    """After a look that found nothing, while nobody would ring."""
     backstop_s: float = 1.0
-    """How long the publisher sleeps at most, however quiet the doorbell."""
+    """How long the ticker sleeps at most, however quiet the doorbell."""
+    quiet_check_s: float = 1.0
+    """How often a worker with nothing to do looks whether its stream is as it left it."""
+    lease_s: float = 3.0
+    """For how long a lease holds that is not renewed."""
+    renew_s: float = 1.0
+    """How often a member that leads renews its leases."""
+    stand_by_s: float = 0.4
+    """How often a member without a lease looks for one."""
     backoff_base_s: float = 0.1
     backoff_cap_s: float = 10.0
 

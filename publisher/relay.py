@@ -5,164 +5,261 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import structlog
-
+from outbox.checkpoints import Checkpoint
+from outbox.errors import OutboxUnreadable
 from outbox.position import ORIGIN, Position
+from publisher.board import UNKNOWN
 from publisher.errors import StreamBehind, StreamForeign
+from publisher.place import Place
 from publisher.prefetch import read_ahead
+from publisher.reports import BatchAppended, ForeignFound, SetAside
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from outbox.batch import Batch
+    from outbox.dead_letters import DeadLetters
     from outbox.tick import Tick
     from outbox.ticks import Ticks
+    from publisher.board import Offer
+    from publisher.place import Places
+    from publisher.reports import Report
+    from publisher.settings import Limits
     from publisher.stream import EventStream
 
-log = structlog.get_logger(__name__)
-
 _READ_AHEAD = 2
-_ENTRIES_AT_ONCE = 100
-_MAX = 2**64 - 1
-_UNKNOWN = -1
+_SAVE_EVERY_S = 1.0
+_STARTS_BEFORE_CARE = 2
 
 
 class Relay:
-    """Moves events from *ticks* to *stream*, in order, up to *batch_size* at once.
+    """Moves the events of one partition from *ticks* to *stream*, in order, under one lease.
 
-    It keeps its place in memory only. The stream itself says where to go on, so a relay may be
-    killed anywhere, and several may run at once.
+    Its place is in memory; the stream itself, and the checkpoint that *save* moves, say where to
+    go on. So a relay may be killed anywhere, and several may run at once.
     """
 
-    def __init__(self, ticks: Ticks, stream: EventStream, *, batch_size: int) -> None:
+    def __init__(  # noqa: PLR0913 - each is one thing it is handed
+        self,
+        ticks: Ticks,
+        stream: EventStream,
+        places: Places,
+        letters: DeadLetters,
+        limits: Limits,
+        *,
+        epoch: int = 0,
+        after_a_crash: bool = False,
+        save: Callable[[Checkpoint], Awaitable[None]],
+        observe: Callable[[Report], None],
+    ) -> None:
         self._ticks = ticks
         self._stream = stream
-        self._batch_size = batch_size
-        self._place: Position | None = None
-        self._level_ms: int | None = _UNKNOWN
+        self._places = places
+        self._letters = letters
+        self._limits = limits
+        self._epoch = epoch
+        self._after_a_crash = after_a_crash
+        self._save = save
+        self._observe = observe
+        self._known = Place(ORIGIN, ORIGIN)
+        self._is_known = False
+        self._unused: list[Position] = []
+        """IDs of dead letters ahead."""
+        self._saved: Place | None = None
+        self._saved_at = 0.0
+        self.level_ms: int | None = UNKNOWN
         """The tick that ends at the place, where that is known; None before the first tick."""
-        self._above_ms = 0
 
     @property
     def place(self) -> Position | None:
         """Up to where the stream is known to hold everything."""
-        return self._place
+        return self._known.position if self._is_known else None
 
-    async def publish(self, stop: asyncio.Event) -> int:
-        """Make a tick, and append what lies between the stream's end and it; how many events.
+    @property
+    def above_ms(self) -> int:
+        """New ticks must be above this, because somebody else has written to the stream."""
+        return self._known.above_ms
+
+    async def follow(self, offer: Offer, stop: asyncio.Event) -> int:
+        """Append what lies between the stream's end and *offer*; how many events.
 
         Ends early, between two batches, when *stop* is set. Raises OutboxUnavailable,
-        StreamUnavailable or StreamRefused; the next pass then finds its place again.
+        StreamUnavailable, StreamRefused, StreamFenced, IdentityChanged or LeaseLost; the next pass
+        then finds its place again.
         """
         moved = 0
         try:
             while True:
-                if self._place is None:
-                    self._place = await self._find_place()
+                if not self._is_known:
+                    await self._find_place()
+                    moved += await self._careful_start(stop)
                 try:
-                    async for events in self._appending(self._place, stop):
+                    async for events in self._appending(offer, stop):
                         moved += events
-                except StreamBehind as lost:
-                    log.warning("stream.behind", stream=str(lost.top), publisher=str(self._place))
-                    self._place = None
-                except StreamForeign:
-                    # Another publisher is far ahead, or somebody else wrote: the top tells which.
-                    self._place = None
+                except (StreamBehind, StreamForeign):
+                    # It lost entries, or another publisher is ahead, or somebody else wrote.
+                    self._forget_place()
+                except OutboxUnreadable:
+                    moved += await self._one_by_one(stop, limit=self._limits.batch_size)
                 else:
+                    await self.save_place(at_once=moved == 0)
                     return moved
         except BaseException:
-            self._place = None
+            self._forget_place()
             raise
 
-    async def _appending(self, place: Position, stop: asyncio.Event) -> AsyncGenerator[int, None]:
-        """Append batch after batch, moving the place along; yield how many events each had."""
-        previous_ms, tick, batch = await self._ticks.make_and_read(
-            size=self._batch_size, above_ms=self._above_ms
-        )
-        if previous_ms != self._level_ms:
-            self._level_ms = _UNKNOWN
-            source = self._ticks.batches_after(place, size=self._batch_size)
-        elif tick is None:
-            # While all is quiet no append would tell that the stream has lost its end.
-            top = await self._stream.top()
-            if top < place:
-                raise StreamBehind(top)
-            return
-        elif batch is not None:
-            events = await self._append(batch, place)
-            self._place, self._level_ms = batch.last, tick.ms
-            yield events
-            return
-        else:
-            source = self._ticks.batches_of([tick], size=self._batch_size)
-        async with read_ahead(source, depth=_READ_AHEAD) as batches:
-            async for batch in batches:
-                if stop.is_set():
-                    return
-                events = await self._append(batch, place)
-                place = self._place = batch.last
-                yield events
-        self._level_ms = tick.ms if tick else previous_ms
+    async def save_place(self, *, at_once: bool) -> None:
+        """Move the checkpoint, if it is time. Raises OutboxUnavailable or LeaseLost."""
+        now = time.monotonic()
+        due = at_once or now - self._saved_at >= _SAVE_EVERY_S
+        if self._is_known and due and self._known != self._saved:
+            await self._save(Checkpoint(self._known.position, self._known.end))
+            self._saved, self._saved_at = self._known, now
 
-    async def _append(self, batch: Batch, place: Position) -> int:
-        started = time.monotonic()
-        done = await self._stream.append(batch, after=place)
-        if done.found > place and done.events == batch.events:
-            log.error("stream.foreign", found=str(done.found), expected=str(place), renumbered=0)
-        log.debug(
-            "batch.appended",
-            first=str(batch.first),
-            events=done.events,
-            already=batch.events - done.events,
-            took_ms=round((time.monotonic() - started) * 1000, 2),
-        )
+    async def _appending(self, offer: Offer, stop: asyncio.Event) -> AsyncGenerator[int, None]:
+        """Append batch after batch, moving the place along; yield how many events each had."""
+        if offer.previous_ms == self.level_ms:
+            if offer.tick is None:
+                # While all is quiet no append would tell that the stream is not as it was.
+                top = await self._stream.top()
+                if top != self._known.end:
+                    raise StreamForeign(top)
+                return
+            if offer.batch is not None and not self._unused:
+                yield await self._take(offer.batch, stop)
+                self.level_ms = offer.tick.ms
+                return
+        self.level_ms = UNKNOWN
+        async for events in self._reading(stop):
+            yield events
+        if not stop.is_set():
+            self.level_ms = offer.newest_ms
+
+    async def _reading(self, stop: asyncio.Event) -> AsyncGenerator[int, None]:
+        """Everything after the place, around the IDs that stay unused."""
+        while True:
+            until = self._unused[0] if self._unused else None
+            source = self._ticks.batches_after(
+                self._known.position, size=self._limits.batch_size, until=until
+            )
+            async with read_ahead(source, depth=_READ_AHEAD) as batches:
+                async for batch in batches:
+                    if stop.is_set():
+                        return
+                    yield await self._take(batch, stop)
+            if until is None:
+                return
+            self._move(self._unused.pop(0))
+
+    async def _take(self, batch: Batch, stop: asyncio.Event) -> int:
+        limits = self._limits
+        if batch.largest > limits.max_event_bytes or len(batch.body) > limits.max_batch_bytes:
+            return await self._one_by_one(stop, until=batch.reached)
+        if batch.events:
+            await self._append(batch)
+        else:
+            self._move(batch.reached)
+        await self.save_place(at_once=False)
         return batch.events
 
-    async def _find_place(self) -> Position:
-        """Where the stream ends, if that is an event of ours."""
-        self._level_ms = _UNKNOWN
-        top = await self._stream.top()
-        if top == ORIGIN or await self._is_ours(top, await self._stream.fields_at(top)):
-            log.info("place.found", stream=str(top))
-            return top
-        return await self._continue_above(top)
+    async def _append(self, batch: Batch) -> None:
+        started = time.monotonic()
+        done = await self._stream.append(batch, after=self._known.end, epoch=self._epoch)
+        now = time.monotonic()
+        if done.found > self._known.end and done.events == batch.events:
+            # Another publisher would have appended the same events.
+            self._observe(ForeignFound(self._stream.key, done.found, self._known.end, 0))
+        self._observe(
+            BatchAppended(
+                self._stream.key,
+                batch.first,
+                batch.events,
+                already=batch.events - done.events,
+                healed=done.events if batch.last <= self._known.lost_until else 0,
+                took_s=now - started,
+                delay_s=max(time.time() - batch.oldest_at_ms / 1000, 0.0),
+            )
+        )
+        self._move(batch.reached, max(batch.last, done.found))
 
-    async def _is_ours(self, position: Position, fields: dict[str, str] | None) -> bool:
-        event = await self._ticks.event_at(position)
-        # An entry that is gone was trimmed: its ID speaks for it.
-        return event is not None and (fields is None or fields == event.fields())
+    def _move(self, place: Position, end: Position | None = None) -> None:
+        self._known = self._known._replace(
+            position=max(place, self._known.position), end=end or self._known.end
+        )
 
-    async def _continue_above(self, top: Position) -> Position:
-        """Go on behind entries that somebody else wrote up to *top*; where ours end before them.
+    async def _one_by_one(
+        self, stop: asyncio.Event, *, until: Position | None = None, limit: int | None = None
+    ) -> int:
+        """Publish event after event, so that one that cannot be published stops no other.
 
-        Their IDs cannot be taken back, because consumers may have read past them. So events that
-        have IDs at or below *top* and are not in the stream are given new ones above it.
+        With *limit* each attempt is counted before it is made: the process may not outlive it.
         """
-        self._level_ms = _UNKNOWN
-        self._above_ms = max(self._above_ms, top.ms)
-        place = await self._last_of_ours(top)
-        tick, index = await self._next_after(place)
-        moved = 0
-        if tick and Position.in_tick(tick.ms, index) <= top:
-            moved = await self._ticks.renumber(tick, index, above_ms=top.ms)
-        log.error("stream.foreign", found=str(top), expected=str(place), renumbered=moved)
-        return place
+        self.level_ms = UNKNOWN
+        moved = done = 0
+        while not stop.is_set() and done != limit:
+            tick, index = await self._ticks.next_after(self._known.position)
+            if tick is None:
+                break
+            event = Position.in_tick(tick.ms, index)
+            if until is not None and event > until:
+                break
+            attempts = 1 if limit is None else await self._letters.count_attempt(event)
+            try:
+                moved += await self._try(tick, index, attempts)
+            except OutboxUnreadable as exc:
+                if attempts < self._limits.max_attempts:
+                    continue
+                await self._set_aside(tick, index, str(exc), attempts)
+            self._move(event)
+            done += 1
+            await self.save_place(at_once=False)
+        return moved
 
-    async def _last_of_ours(self, top: Position) -> Position:
-        position = top
-        while entries := await self._stream.before(position, _ENTRIES_AT_ONCE):
-            for found, fields in entries:
-                if await self._is_ours(found, fields):
-                    return found
-            last = entries[-1][0]
-            position = Position(last.ms, last.seq - 1) if last.seq else Position(last.ms - 1, _MAX)
-        return ORIGIN
+    async def _try(self, tick: Tick, index: int, attempts: int) -> int:
+        """Append one event, or set it aside; how many were appended."""
+        if attempts > self._limits.max_attempts:
+            reason = f"the publisher ended {attempts - 1} times while publishing it"
+            await self._set_aside(tick, index, reason, attempts)
+            return 0
+        batch = await self._read_one(until=Position.in_tick(tick.ms, index + 1))
+        if batch.largest > self._limits.max_event_bytes:
+            reason = (
+                f"its payload has {batch.largest:,} bytes, {self._limits.max_event_bytes:,} may be"
+            )
+            await self._set_aside(tick, index, reason, attempts)
+            return 0
+        if batch.events:
+            await self._append(batch)
+        return batch.events
 
-    async def _next_after(self, place: Position) -> tuple[Tick | None, int]:
-        """The tick that holds the event after *place*, and that event's number in it."""
-        tick = await self._ticks.around(place)
-        if tick and place < tick.last:
-            return tick, place.index_in(tick.ms) + 1
-        following = await self._ticks.after(tick.ms if tick else place.ms, limit=1)
-        return (following[0], 0) if following else (None, 0)
+    async def _read_one(self, until: Position) -> Batch:
+        source = self._ticks.batches_after(self._known.position, size=1, until=until)
+        try:
+            return await anext(source)
+        finally:
+            await source.aclose()
+
+    async def _set_aside(self, tick: Tick, index: int, reason: str, attempts: int) -> None:
+        event = Position.in_tick(tick.ms, index)
+        if await self._letters.set_aside(tick, index, reason=reason, attempts=attempts):
+            self._observe(SetAside(self._stream.key, event, reason))
+
+    async def _find_place(self) -> None:
+        self._known = await self._places.find(self._known)
+        self._unused = await self._letters.after(self._known.position)
+        self._is_known = True
+
+    async def _careful_start(self, stop: asyncio.Event) -> int:
+        """Where the holder before died at this very place, an event may have been the cause."""
+        if not self._after_a_crash:
+            return 0
+        self._after_a_crash = False
+        starts = await self._letters.count_start(self._known.position)
+        if starts < _STARTS_BEFORE_CARE:
+            return 0
+        return await self._one_by_one(stop, limit=self._limits.batch_size)
+
+    def _forget_place(self) -> None:
+        self._is_known = False
+        self.level_ms = UNKNOWN

@@ -1,36 +1,45 @@
-"""The publisher as a process: its loop, its log and its checkpoint."""
+"""The publisher as a process: who shares its work, what it looks at, and how it ends."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
-import time
+import secrets
+import socket
 from typing import TYPE_CHECKING
 
 import structlog
 
-from outbox import checkpoints
-from outbox.errors import OutboxUnavailable
+from outbox.batch import Share
+from outbox.dead_letters import DeadLetters
+from outbox.epochs import Epochs
+from outbox.leases import Member
 from outbox.ticks import Ticks
+from publisher import identity
 from publisher.bell import Bell
+from publisher.board import Board
+from publisher.leading import Leading
+from publisher.metrics import Metrics
+from publisher.observing import Observer, StateLog
 from publisher.pacing import Pacing
-from publisher.relay import Relay
+from publisher.partition import Partition
+from publisher.place import Places
 from publisher.stream import EventStream
-from publisher.worker import PassReport, run_worker
+from publisher.ticker import Ticker
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
     import asyncpg
     from redis.asyncio import Redis
 
-    from outbox.position import Position
     from publisher.settings import Settings
+    from publisher.worker import PassReport
 
 log = structlog.get_logger(__name__)
 
-CHECKPOINT = "publisher"
-_CHECKPOINT_EVERY_S = 5.0
+_SECONDS_IN_AN_HOUR = 3600
 
 
 async def run(
@@ -41,70 +50,86 @@ async def run(
     stop: asyncio.Event,
 ) -> None:
     """Publish until *stop* is set. Closes nothing that it was handed."""
-    relay = Relay(
-        Ticks(pool), EventStream(redis, settings.stream_key), batch_size=settings.batch_size
+    member = _this_process(settings)
+    metrics = Metrics(settings.stream_keys)
+    observer = Observer(metrics)
+    board, epochs, pacing = Board(), Epochs(pool), Pacing()
+    partitions = _partitions(settings, pool, redis, board, epochs, pacing, observer)
+    leading = Leading(pool, member, partitions, pacing, observer, metrics)
+    ticks = Ticks(pool)
+
+    async def settle() -> None:
+        places = [partition.places for partition in partitions.values()]
+        await identity.settle(epochs, ticks, places, by=member.holder)
+
+    ticker = Ticker(
+        ticks,
+        board,
+        Bell(connect, enabled=settings.doorbell),
+        pacing,
+        pack_up_to=settings.limits.batch_size if settings.partitions == 1 else 0,
+        settle=settle,
     )
-    bell = Bell(connect, enabled=settings.doorbell)
-    changes = StateLog()
-    saved = _Checkpoint(pool)
+    state = StateLog("ticks")
 
-    async def one_pass() -> int:
-        moved = await relay.publish(stop)
-        await saved.at_most_now_and_then(relay.place, quiet=not moved)
-        return moved
+    def ticked(report: PassReport) -> None:
+        state.observe(report)
+        if report.moved:
+            metrics.tick_made()
 
-    log.info("publisher.started", stream_key=settings.stream_key)
-    try:
-        await run_worker(
-            one_pass, bell, Pacing(), stop, observe=changes.observe, dice=random.random
-        )
-    finally:
-        await bell.close()
-    await saved.finally_(relay.place)
-    log.info("publisher.stopped", place=str(relay.place))
-
-
-class StateLog:
-    """One log line for each change of state: away, back."""
-
-    def __init__(self) -> None:
-        self._trouble: str | None = None
-        self._since = 0.0
-
-    def observe(self, report: PassReport) -> None:
-        """Log *report* if it says something new."""
-        trouble = type(report.error).__name__ if report.error else None
-        if trouble == self._trouble:
-            return
-        if report.error:
-            log.warning("publisher.held_up", reason=trouble, error=str(report.error))
-            self._since = self._since or time.monotonic()
-        else:
-            held_up_s = round(time.monotonic() - self._since, 1)
-            log.info("publisher.recovered", held_up_s=held_up_s)
-            self._since = 0.0
-        self._trouble = trouble
-
-
-class _Checkpoint:
-    """Saves the place when all is quiet, and every few seconds under load."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
-        self._saved: Position | None = None
-        self._saved_at = 0.0
-
-    async def at_most_now_and_then(self, place: Position | None, *, quiet: bool) -> None:
-        now = time.monotonic()
-        pause = _CHECKPOINT_EVERY_S if not quiet else 1.0
-        if place is not None and place != self._saved and now - self._saved_at >= pause:
-            await checkpoints.save(self._pool, CHECKPOINT, place)
-            self._saved, self._saved_at = place, now
-
-    async def finally_(self, place: Position | None) -> None:
-        self._saved_at = -_CHECKPOINT_EVERY_S
+    log.info("publisher.started", holder=member.holder, streams=settings.stream_keys)
+    # The ticker stops last, because workers wait for it.
+    stop_ticking = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ticker.run(stop_ticking, observe=ticked, dice=random.random))
         try:
-            await self.at_most_now_and_then(place, quiet=True)
-        except OutboxUnavailable as exc:
-            # Nothing is lost: the stream itself says where to go on.
-            log.warning("checkpoint.not_saved", error=str(exc))
+            await leading.run(stop)
+        finally:
+            stop_ticking.set()
+    log.info("publisher.stopped", holder=member.holder)
+
+
+def _this_process(settings: Settings) -> Member:
+    host = socket.gethostname()
+    return Member(
+        # Those with other partitions share other leases.
+        kind=f"publisher of {settings.stream_key}/{settings.partitions}",
+        holder=f"{host}/{os.getpid()}/{secrets.token_hex(4)}",
+        host=host,
+        pid=os.getpid(),
+    )
+
+
+def _partitions(  # noqa: PLR0913, PLR0917 - each is one thing it is handed
+    settings: Settings,
+    pool: asyncpg.Pool,
+    redis: Redis,
+    board: Board,
+    epochs: Epochs,
+    pacing: Pacing,
+    observer: Observer,
+) -> dict[str, Partition]:
+    partitions = {}
+    for number, key in enumerate(settings.stream_keys):
+        share = Share(number, settings.partitions)
+        ticks, stream = Ticks(pool, share), EventStream(redis, key)
+        places = Places(
+            pool,
+            ticks,
+            stream,
+            epochs,
+            retention_s=settings.retention_hours * _SECONDS_IN_AN_HOUR,
+            observe=observer.happened,
+        )
+        partitions[key] = Partition(
+            pool,
+            ticks,
+            stream,
+            places,
+            DeadLetters(pool, key, share),
+            board,
+            settings.limits,
+            pacing,
+            observe=observer.happened,
+        )
+    return partitions

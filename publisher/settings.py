@@ -44,6 +44,20 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is moved at once, and when an event is given up."""
+
+    batch_size: int = 1000
+    """Events."""
+    max_event_bytes: int = 1 << 20
+    """Of a payload; an event with a larger one is set aside."""
+    max_batch_bytes: int = 8 << 20
+    """Of a batch; the events of a larger one are moved one by one."""
+    max_attempts: int = 5
+    """At one event, before it is set aside."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The publisher's settings. The URLs may hold passwords and stay out of its repr."""
 
@@ -53,7 +67,8 @@ class Settings:
     partitions: int
     log_level: str
     doorbell: bool
-    batch_size: int
+    limits: Limits
+    retention_hours: int
     http_address: Address | None
     """None: no HTTP."""
     ready_max_age_s: int
@@ -98,7 +113,12 @@ class Settings:
             partitions=number("CATALOG_EVENT_STREAM_PARTITIONS", 1, 1, 64),
             log_level=choice("LOG_LEVEL", "info", *_LEVELS),
             doorbell=choice("PUBLISHER_DOORBELL", "on", "on", "off") == "on",
-            batch_size=number("PUBLISHER_BATCH_SIZE", 1000, 1, 10_000),
+            limits=Limits(
+                batch_size=number("PUBLISHER_BATCH_SIZE", 1000, 1, 10_000),
+                max_event_bytes=number("PUBLISHER_MAX_EVENT_BYTES", 1 << 20, 1024, 64 << 20),
+                max_attempts=number("PUBLISHER_MAX_ATTEMPTS", 5, 1, 100),
+            ),
+            retention_hours=number("STREAM_RETENTION_HOURS", 24, 1, 24 * 365),
             http_address=address("PUBLISHER_HTTP_ADDRESS", _HTTP_ADDRESS),
             ready_max_age_s=number("PUBLISHER_READY_MAX_AGE_S", 60, 1, 86_400),
         )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from outbox import checkpoints, sql
 from outbox.connection import translated
 from outbox.position import ORIGIN, Position
-from publisher.service import CHECKPOINT
 
 if TYPE_CHECKING:
     import asyncpg
@@ -85,7 +84,7 @@ async def gather(pool: asyncpg.Pool, ticks: Ticks, stream: EventStream) -> Statu
         newest = await pool.fetchrow(_SQL["newest_tick"])
         [waiting] = await pool.fetch(_SQL["not_in_a_tick"])
         holders = await pool.fetch(_SQL["xmin_holders"])
-    checkpoint = await checkpoints.load(pool, CHECKPOINT)
+    checkpoint = await checkpoints.load(pool, stream.key)
     overview = await stream.overview()
     committed = (newest["total"] if newest else 0) + waiting["events"]
     published = await total_at(ticks, overview.last)
@@ -108,7 +107,7 @@ async def gather(pool: asyncpg.Pool, ticks: Ticks, stream: EventStream) -> Statu
         oldest_unpublished_s=await _oldest_age_s(ticks, overview.last, waiting["oldest_age_s"]),
         last_tick=str(newest["ms"]) if newest else None,
         published_total=published,
-        checkpoint=str(checkpoint) if checkpoint else None,
+        checkpoint=str(checkpoint.position) if checkpoint else None,
         stream_length=overview.length,
         stream_first=str(overview.first) if overview.first else None,
         stream_last=str(overview.last) if overview.last != ORIGIN else None,

@@ -23,7 +23,7 @@ from redis.exceptions import (
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
 from publisher.answers import answer_of, reason_of
-from publisher.errors import StreamBehind, StreamForeign
+from publisher.errors import StreamBehind, StreamFenced, StreamForeign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,22 +73,30 @@ class EventStream:
         # redis-py types every answer as all that any of its settings could make of it.
         self._redis: Any = redis
         self._key = key
+        # In the same slot of a cluster: by the key's own hash tag, or by all of the key.
+        self._epoch_key = f"{key}:epoch" if "{" in key else f"{{{key}}}:epoch"
         self._sha = ""
 
-    async def append(self, batch: Batch, *, after: Position) -> Appended:
+    @property
+    def key(self) -> str:
+        """Its name in Redis."""
+        return self._key
+
+    async def append(self, batch: Batch, *, after: Position, epoch: int = 0) -> Appended:
         """Append *batch*, all or none, to a stream that has reached *after*.
 
-        Raises StreamBehind, StreamForeign, StreamRefused or StreamUnavailable; in each case
-        nothing may be taken as appended.
+        *epoch* is that of the lease under which this is done. Raises StreamBehind, StreamForeign,
+        StreamFenced, StreamRefused or StreamUnavailable; in each case nothing may be taken as
+        appended.
         """
         runs = [number for run in batch.runs for number in (run.ms, run.index, run.count)]
         with translated():
             try:
-                answer = await self._evaluate(str(after), batch.packed, *runs)
+                answer = await self._evaluate(epoch, str(after), batch.packed, *runs)
             except NoScriptError:
                 # Redis was restarted, or its scripts were flushed.
                 self._sha = ""
-                answer = await self._evaluate(str(after), batch.packed, *runs)
+                answer = await self._evaluate(epoch, str(after), batch.packed, *runs)
         return Appended(int(answer[0]), Position.parse(answer[1]))
 
     async def top(self) -> Position:
@@ -138,7 +146,9 @@ class EventStream:
     async def _evaluate(self, *arguments: str | bytes | int) -> list[Any]:
         if not self._sha:
             self._sha = await self._redis.script_load(_SCRIPT)
-        answer: list[Any] = await self._redis.evalsha(self._sha, 1, self._key, *arguments)
+        answer: list[Any] = await self._redis.evalsha(
+            self._sha, 2, self._key, self._epoch_key, *arguments
+        )
         return answer
 
 
@@ -165,6 +175,8 @@ def translated() -> Iterator[None]:
         word, _, rest = answer.partition(" ")
         if word == "BEHIND":
             raise StreamBehind(Position.parse(rest.split()[0])) from exc
+        if word == "FENCED":
+            raise StreamFenced(int(rest)) from exc
         if word == "FOREIGN":
             raise StreamForeign(Position.parse(rest.split()[0])) from exc
         raise StreamRefused(reason_of(exc), answer_of(exc)) from exc

@@ -9,11 +9,24 @@ import asyncpg
 from redis.asyncio import Redis
 
 from outbox import connection as outbox_connection
+from outbox.batch import WHOLE, Share
+from outbox.checkpoints import Checkpoint
+from outbox.dead_letters import DeadLetters
+from outbox.epochs import Epochs
 from outbox.event import Event, timestamp
 from outbox.position import ORIGIN, Position
 from outbox.ticks import Ticks
+from publisher import identity
+from publisher.board import Offer
+from publisher.metrics import Metrics
+from publisher.observing import Observer
+from publisher.place import Places
+from publisher.relay import Relay
+from publisher.settings import Limits
+from publisher.stream import EventStream
 
 KEY = "catalog:events"
+LIMITS = Limits()
 
 _WRITE = """
 INSERT INTO outbox.event_1 (entity, entity_id, operation, payload)
@@ -37,6 +50,60 @@ async def outbox_pool(database: str) -> AsyncIterator[asyncpg.Pool]:
         database, min_size=0, max_size=8, server_settings=outbox_connection.SETTINGS
     ) as pool:
         yield pool
+
+
+class OnePass:
+    """Ticker and worker in one, as another process would have them, without their loops."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        client: Redis,
+        *,
+        key: str = KEY,
+        share: Share = WHOLE,
+        limits: Limits = LIMITS,
+        epoch: int = 0,
+        after_a_crash: bool = False,
+        retention_s: float = 86_400.0,
+        save: Callable[[Checkpoint], Awaitable[None]] | None = None,
+    ) -> None:
+        self._whole, self._ticks = Ticks(pool), Ticks(pool, share)
+        self._epochs, self._limits, self._share = Epochs(pool), limits, share
+        stream, observe = EventStream(client, key), Observer(Metrics([key])).happened
+        self._places = Places(
+            pool, self._ticks, stream, self._epochs, retention_s=retention_s, observe=observe
+        )
+        self._relay = Relay(
+            self._ticks,
+            stream,
+            self._places,
+            DeadLetters(pool, key, share),
+            limits,
+            epoch=epoch,
+            after_a_crash=after_a_crash,
+            save=save or _nowhere,
+            observe=observe,
+        )
+
+    @property
+    def place(self) -> Position | None:
+        return self._relay.place
+
+    async def publish(self, stop: asyncio.Event) -> int:
+        """One pass; how many events it moved."""
+        await identity.settle(self._epochs, self._whole, [self._places], by="a test")
+        offer = Offer(
+            *await self._whole.make_and_read(
+                size=self._limits.batch_size if self._share == WHOLE else 0,
+                above_ms=self._relay.above_ms,
+            )
+        )
+        return await self._relay.follow(offer, stop)
+
+
+async def _nowhere(_: Checkpoint) -> None:
+    """Without a lease there is no checkpoint: the stream alone says where to go on."""
 
 
 async def write(connection: asyncpg.Connection, entity_id: str, count: int = 1) -> None:

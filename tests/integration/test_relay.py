@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from publishing import (
     KEY,
+    OnePass,
     by_definition,
     entries,
     eventually,
@@ -29,10 +30,8 @@ from outbox.ticks import Ticks
 from publisher import connections
 from publisher.bell import Bell
 from publisher.pacing import Pacing
-from publisher.relay import Relay
-from publisher.settings import Settings
+from publisher.settings import Limits, Settings
 from publisher.stream import EventStream
-from publisher.worker import PassReport, run_worker
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schema.sql"
 FOREIGN = {"from": "somebody else"}
@@ -43,7 +42,7 @@ GO_ON = asyncio.Event()
 class MakeRelay(Protocol):
     """A relay of its own, as another process would have."""
 
-    def __call__(self, *, batch_size: int = 1000) -> Relay: ...
+    def __call__(self, *, batch_size: int = 1000) -> OnePass: ...
 
 
 @pytest.fixture
@@ -62,14 +61,14 @@ async def client(redis_url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def make_relay(pool: asyncpg.Pool, client: Redis) -> MakeRelay:
-    def make_relay(*, batch_size: int = 1000) -> Relay:
-        return Relay(Ticks(pool), EventStream(client, KEY), batch_size=batch_size)
+    def make_relay(*, batch_size: int = 1000) -> OnePass:
+        return OnePass(pool, client, limits=Limits(batch_size=batch_size))
 
     return make_relay
 
 
 @pytest.fixture
-def relay(make_relay: MakeRelay) -> Relay:
+def relay(make_relay: MakeRelay) -> OnePass:
     return make_relay()
 
 
@@ -91,7 +90,7 @@ def said(logs: Any, event: str) -> list[dict[str, Any]]:  # noqa: ANN401 - struc
 
 
 async def test_what_was_committed_is_in_the_stream_after_one_pass(
-    connection: asyncpg.Connection, relay: Relay, redis: Redis
+    connection: asyncpg.Connection, relay: OnePass, redis: Redis
 ) -> None:
     assert await relay.publish(GO_ON) == 0
     assert not await redis.exists(KEY)
@@ -118,7 +117,7 @@ async def test_a_relay_goes_on_where_the_stream_ends(
 
 
 async def test_a_stream_deleted_while_all_is_quiet_comes_back_the_same(
-    connection: asyncpg.Connection, relay: Relay, redis: Redis
+    connection: asyncpg.Connection, relay: OnePass, redis: Redis
 ) -> None:
     for name in ("a", "b"):
         await write(connection, name, 3)
@@ -128,8 +127,8 @@ async def test_a_stream_deleted_while_all_is_quiet_comes_back_the_same(
     with capture_logs() as logs:
         assert await relay.publish(GO_ON) == 6
     assert await entries(redis) == before
-    [line] = said(logs, "stream.behind")
-    assert line["stream"] == "0-0"
+    [line] = said(logs, "stream.lost")
+    assert (line["end"], line["events"], line["beyond_retention"]) == ("0-0", 6, 0)
 
 
 async def test_a_stream_deleted_in_the_middle_of_work_comes_back_the_same(
@@ -161,7 +160,7 @@ async def test_a_stream_deleted_in_the_middle_of_work_comes_back_the_same(
 
 
 async def test_a_stream_that_lost_its_end_gets_the_same_end_again(
-    connection: asyncpg.Connection, relay: Relay, redis: Redis
+    connection: asyncpg.Connection, relay: OnePass, redis: Redis
 ) -> None:
     for n in range(5):
         await write(connection, f"{n}")
@@ -230,7 +229,7 @@ async def test_two_publishers_at_once_write_each_event_once(
         for n in range(50):
             await write(writer, f"{number} {n}", 1 + n % 5)
 
-    async def keep_publishing(relay: Relay, writing: "asyncio.Future[Any]") -> None:
+    async def keep_publishing(relay: OnePass, writing: "asyncio.Future[Any]") -> None:
         while not writing.done():
             await relay.publish(GO_ON)
 
@@ -287,7 +286,7 @@ async def holds_more_than(redis: Redis, count: int) -> bool:
 
 
 async def test_a_foreign_entry_between_two_events_is_reported_and_survived(
-    connection: asyncpg.Connection, relay: Relay, redis: Redis
+    connection: asyncpg.Connection, relay: OnePass, redis: Redis
 ) -> None:
     await write(connection, "a")
     await relay.publish(GO_ON)
@@ -302,7 +301,7 @@ async def test_a_foreign_entry_between_two_events_is_reported_and_survived(
 
 
 async def test_a_foreign_entry_before_the_first_event_is_survived(
-    connection: asyncpg.Connection, relay: Relay, redis: Redis
+    connection: asyncpg.Connection, relay: OnePass, redis: Redis
 ) -> None:
     await redis.xadd(KEY, FOREIGN)  # type: ignore[arg-type]
     with capture_logs() as logs:
@@ -387,7 +386,7 @@ async def test_a_foreign_entry_in_the_middle_of_a_large_tick_divides_it(
 
 
 async def test_a_foreign_entry_that_trims_ours_away_hides_no_event(
-    connection: asyncpg.Connection, relay: Relay, pool: asyncpg.Pool, redis: Redis
+    connection: asyncpg.Connection, relay: OnePass, pool: asyncpg.Pool, redis: Redis
 ) -> None:
     await write(connection, "published", 3)
     await relay.publish(GO_ON)
@@ -407,7 +406,7 @@ async def test_a_foreign_entry_that_trims_ours_away_hides_no_event(
 
 
 async def test_a_stream_lost_and_begun_anew_by_somebody_else_holds_every_event_again(
-    connection: asyncpg.Connection, relay: Relay, redis: Redis
+    connection: asyncpg.Connection, relay: OnePass, redis: Redis
 ) -> None:
     await write(connection, "before", 3)
     await relay.publish(GO_ON)
@@ -439,7 +438,7 @@ async def test_an_emitter_that_writes_all_the_time_costs_no_event(
             await asyncio.sleep(0.004 * dice.random())
         return count
 
-    async def keep_publishing(relay: Relay, writing: "asyncio.Future[Any]") -> None:
+    async def keep_publishing(relay: OnePass, writing: "asyncio.Future[Any]") -> None:
         while not writing.done():
             await relay.publish(GO_ON)
 
@@ -460,246 +459,3 @@ async def test_an_emitter_that_writes_all_the_time_costs_no_event(
     assert await ours(redis) == as_entries(await read(Ticks(pool)))
 
 
-# The doorbell
-
-
-@pytest.fixture(scope="module")
-def server_that_rings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A server without prepared transactions: where they are in use nobody may ring."""
-    server = Postgres(
-        tmp_path_factory.mktemp("bell") / "postgres",
-        {"fsync": "off", "max_prepared_transactions": "0"},
-    )
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-class Sleeper:
-    """A publisher with a bell, over a database of its own, and what it reported."""
-
-    def __init__(self, dsn: str, relay: Relay, pacing: Pacing) -> None:
-        self.dsn = dsn
-        self.bell = Bell(self._listen, enabled=True)
-        self.reports: list[PassReport] = []
-        self.published = asyncio.Event()
-        self.slept = asyncio.Event()
-        self._relay = relay
-        self._pacing = pacing
-
-    async def run(self, stop: asyncio.Event) -> None:
-        try:
-            await run_worker(
-                lambda: self._relay.publish(stop),
-                self.bell,
-                self._pacing,
-                stop,
-                observe=self._observe,
-                dice=lambda: 0.0,
-            )
-        finally:
-            await self.bell.close()
-
-    async def falls_asleep(self) -> None:
-        """Return when it waits for the bell."""
-
-        async def waits() -> bool:
-            # The second quiet pass comes after it has taken the bell.
-            quiet = [report.moved for report in self.reports[-1:]] == [0]
-            return self.bell.is_asleep and quiet
-
-        await eventually(waits)
-
-    async def _listen(self) -> asyncpg.Connection:
-        return await asyncpg.connect(
-            self.dsn, server_settings={"application_name": "catalog-publisher-bell"}
-        )
-
-    def _observe(self, report: PassReport) -> None:
-        self.reports.append(report)
-        if report.moved:
-            self.published.set()
-
-
-@asynccontextmanager
-async def sleeping(
-    dsn: str, redis: Redis, *, backstop_s: float = 60, poll_pause_s: float = 0.005
-) -> AsyncIterator[tuple[Sleeper, Callable[[], Awaitable[asyncpg.Connection]]]]:
-    """A publisher that runs, and how to connect to its database."""
-    async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(outbox_pool(dsn))
-        relay = Relay(Ticks(pool), EventStream(redis, KEY), batch_size=1000)
-        pacing = Pacing(
-            backstop_s=backstop_s, poll_pause_s=poll_pause_s, busy_pause_s=0, backoff_base_s=0
-        )
-        sleeper = Sleeper(dsn, relay, pacing)
-
-        async def connect() -> asyncpg.Connection:
-            connection: asyncpg.Connection = await asyncpg.connect(dsn)
-            stack.push_async_callback(connection.close, timeout=10)
-            return connection
-
-        stop = asyncio.Event()
-        running = asyncio.create_task(sleeper.run(stop))
-        try:
-            yield sleeper, connect
-        finally:
-            stop.set()
-            await running
-
-
-@pytest.fixture
-async def ringing(server_that_rings: Postgres) -> AsyncIterator[str]:
-    async with cloned(server_that_rings, "template1") as dsn:
-        connection = await asyncpg.connect(dsn)
-        await connection.execute(SCHEMA.read_text("utf-8"))
-        await connection.close()
-        yield dsn
-
-
-INSERT = "INSERT INTO catalog.category (slug, name) VALUES ($1, 'Name')"
-
-
-async def listening(connection: asyncpg.Connection) -> list[str]:
-    """The rings that *connection* hears from now on."""
-    heard: list[str] = []
-
-    def hear(*rung: object) -> None:
-        heard.append(str(rung[-2]))
-
-    await connection.add_listener("outbox.bell", hear)
-    return heard
-
-
-async def test_a_commit_wakes_a_publisher_that_sleeps(ringing: str, client: Redis) -> None:
-    async with sleeping(ringing, client) as (sleeper, connect):
-        writer, ear = await connect(), await connect()
-        heard = await listening(ear)
-        for n in range(3):
-            await sleeper.falls_asleep()
-            sleeper.published.clear()
-            await writer.execute(INSERT, f"c-{n}")
-            async with asyncio.timeout(10):
-                await sleeper.published.wait()
-            await ear.fetchval("SELECT 1")
-            assert heard == ["outbox.bell"] * (n + 1)
-    assert await client.xlen(KEY) == 3
-
-
-async def test_while_the_publisher_is_awake_no_commit_rings(ringing: str, client: Redis) -> None:
-    async with sleeping(ringing, client) as (_, connect):
-        holder, writer, ear = [await connect() for _ in range(3)]
-        heard = await listening(ear)
-        async with holder.transaction():
-            # With a writer under way the publisher cannot fall asleep.
-            await holder.execute(INSERT, "held")
-            heard.clear()
-            await eventually_published(client, 0)
-            for n in range(20):
-                await writer.execute(INSERT, f"c-{n}")
-                await eventually_published(client, n + 1)
-            await ear.fetchval("SELECT 1")
-            assert heard == []
-
-
-async def eventually_published(redis: Redis, count: int) -> None:
-    async def published() -> bool:
-        return bool(await redis.xlen(KEY) == count)
-
-    await eventually(published)
-
-
-async def test_a_writer_that_found_the_publisher_awake_keeps_it_awake(
-    ringing: str, client: Redis
-) -> None:
-    async with sleeping(ringing, client) as (sleeper, connect):
-        writer = await connect()
-        await sleeper.falls_asleep()
-        # This one wakes it, and the next one looks at the bell while it is awake.
-        await writer.execute(INSERT, "first")
-        await eventually_published(client, 1)
-        transaction = writer.transaction()
-        for n in range(20):
-            transaction = writer.transaction()
-            await transaction.start()
-            await writer.execute(INSERT, f"c-{n}")
-            passes = len(sleeper.reports)
-
-            async def passed(passes: int = passes) -> bool:
-                return len(sleeper.reports) > passes + 3 or sleeper.bell.is_asleep
-
-            await eventually(passed)
-            await transaction.commit()
-            # The backstop is a minute away: who is missed stays missed.
-            await eventually_published(client, n + 2)
-
-
-async def test_where_prepared_transactions_are_in_use_the_publisher_polls(
-    database: str, client: Redis
-) -> None:
-    with capture_logs() as logs:
-        async with sleeping(database, client) as (sleeper, connect):
-            writer, ear = await connect(), await connect()
-            heard = await listening(ear)
-
-            async def looked_often() -> bool:
-                return len(sleeper.reports) > 5
-
-            await eventually(looked_often)
-            await writer.execute("BEGIN")
-            await writer.execute(INSERT, "prepared")
-            name = await ear.fetchval("SELECT current_database()")
-            await writer.execute(f"PREPARE TRANSACTION '{name}'")
-            await writer.execute(f"COMMIT PREPARED '{name}'")
-            await eventually_published(client, 1)
-            assert heard == []
-            assert not sleeper.bell.is_asleep
-    assert len(said(logs, "bell.off")) == 1
-
-
-async def test_a_bell_that_lost_its_connection_rings_again_later(
-    ringing: str, client: Redis
-) -> None:
-    async with sleeping(ringing, client, backstop_s=0.2) as (sleeper, connect):
-        writer, ear = await connect(), await connect()
-        heard = await listening(ear)
-        await sleeper.falls_asleep()
-        assert await writer.fetchval(
-            "SELECT bool_and(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE application_name = 'catalog-publisher-bell' AND datname = current_database()"
-        )
-        await writer.execute(INSERT, "unheard")
-        await eventually_published(client, 1)
-        heard.clear()
-
-        async def rings() -> bool:
-            await sleeper.falls_asleep()
-            await writer.execute(INSERT, f"c-{len(sleeper.reports)}")
-            await ear.fetchval("SELECT 1")
-            return bool(heard)
-
-        await eventually(rings)
-
-
-async def test_a_bell_that_stays_silent_is_given_up_and_nothing_is_lost(
-    ringing: str, client: Redis
-) -> None:
-    with capture_logs() as logs:
-        async with sleeping(ringing, client, backstop_s=0.05) as (sleeper, connect):
-            writer = await connect()
-            # A writer that rings nobody, as behind a pooler that drops notifications.
-            for n in range(5):
-                await sleeper.falls_asleep() if not said(logs, "bell.off") else None
-                await write(writer, f"{n}")
-                await eventually_published(client, n + 1)
-    assert len(said(logs, "bell.quiet")) == 3
-    assert len(said(logs, "bell.off")) == 1
-
-
-async def test_an_origin_is_where_a_relay_without_a_stream_begins(
-    relay: Relay,
-) -> None:
-    await relay.publish(GO_ON)
-    assert relay.place == ORIGIN

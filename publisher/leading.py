@@ -1,0 +1,195 @@
+"""Which streams this process publishes: it renews its leases, and starts and stops workers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from outbox import control, leases
+from outbox.errors import OutboxUnavailable
+from publisher.observing import StateLog
+from publisher.worker import pause
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import asyncpg
+
+    from outbox.leases import Held, Lease, Member
+    from publisher.metrics import Metrics
+    from publisher.observing import Observer
+    from publisher.pacing import Pacing
+    from publisher.partition import Partition
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Worker:
+    lease: Lease
+    state: StateLog
+    task: asyncio.Task[None]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Leading:
+    """The streams whose leases this process holds, and a worker for each."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is one thing it is handed
+        self,
+        pool: asyncpg.Pool,
+        member: Member,
+        partitions: Mapping[str, Partition],
+        pacing: Pacing,
+        observer: Observer,
+        metrics: Metrics,
+    ) -> None:
+        self._pool = pool
+        self._member = member
+        self._partitions = partitions
+        self._pacing = pacing
+        self._observer = observer
+        self._metrics = metrics
+        self._workers: dict[str, _Worker] = {}
+        self._held: dict[str, Held] = {}
+        self._renewed_at = -float("inf")
+        self._is_away = False
+        self.paused: control.Paused | None = None
+        """Who paused publishing, and why."""
+
+    @property
+    def streams(self) -> list[str]:
+        """Those whose lease this process holds."""
+        return sorted(self._held)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """What keeps streams from getting on."""
+        if self.paused:
+            return dict.fromkeys(self._held, "paused")
+        return {
+            name: worker.state.reason
+            for name, worker in self._workers.items()
+            if worker.state.reason
+        }
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take part until *stop* is set; then let go of everything in good order.
+
+        Raises what ends a worker.
+        """
+        try:
+            while not stop.is_set():
+                await self._take_part()
+                await self._wait(stop)
+        finally:
+            await self._leave()
+
+    async def _take_part(self) -> None:
+        try:
+            ttl = timedelta(seconds=self._pacing.lease_s)
+            held = await leases.renew(
+                self._pool, self._member, list(self._partitions), self.reasons, ttl=ttl
+            )
+            paused = await control.paused(self._pool)
+        except OutboxUnavailable as exc:
+            if not self._is_away:
+                log.warning("lease.not_renewed", error=str(exc))
+                self._is_away = True
+            if time.monotonic() - self._renewed_at > self._pacing.lease_s:
+                await self._hold({})
+            return
+        self._is_away = False
+        self._renewed_at = time.monotonic()
+        self._say_paused(paused)
+        await self._hold({one.lease.name: one for one in held})
+
+    async def _hold(self, held: dict[str, Held]) -> None:
+        """Bring the workers in line with the leases that are *held*."""
+        for name, worker in list(self._workers.items()):
+            lease = held[name].lease if name in held else None
+            # A worker may have raised its own epoch.
+            is_same = lease is not None and lease.epoch >= worker.lease.epoch
+            if not is_same or self.paused or held[name].surplus or worker.task.done():
+                await self._end(name)
+        for name in self._held.keys() - held.keys():
+            log.info("lease.gone", stream=name)
+            self._metrics.lease_lost(name)
+        for name, one in held.items():
+            if one.surplus:
+                await leases.release(self._pool, one.lease)
+                log.info("lease.released", stream=name, because="another member has too few")
+                self._metrics.lease_lost(name)
+                continue
+            if name not in self._held:
+                log.info(
+                    "lease.taken", stream=name, epoch=one.lease.epoch, taken_from=one.taken_from
+                )
+            self._metrics.lease_taken(name, epoch=one.lease.epoch)
+            if name not in self._workers and not self.paused:
+                self._start(one)
+        self._held = {name: one for name, one in held.items() if not one.surplus}
+
+    def _start(self, held: Held) -> None:
+        name = held.lease.name
+        state, stop = StateLog(name), asyncio.Event()
+        work = self._partitions[name].run(
+            held.lease,
+            stop,
+            after_a_crash=held.taken_from is not None,
+            observe=lambda report: self._observer.passed(state, name, report),
+            dice=random.random,
+        )
+        task = asyncio.create_task(work, name=f"worker of {name}")
+        self._workers[name] = _Worker(held.lease, state, task, stop)
+
+    async def _end(self, name: str) -> None:
+        """Let the worker finish its batch. Raises what ended it, if it ended by itself."""
+        worker = self._workers.pop(name)
+        worker.stop.set()
+        await worker.task
+
+    def _say_paused(self, paused: control.Paused | None) -> None:
+        if (paused is None) != (self.paused is None):
+            if paused:
+                log.warning("publisher.paused", by=paused.by, reason=paused.reason)
+            else:
+                log.info("publisher.resumed")
+        self.paused = paused
+        for name in self._held if paused else ():
+            self._metrics.held_up(name, "paused")
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        """Until it is time to renew, or a worker has ended."""
+        seconds = self._pacing.renew_s if self._held else self._pacing.stand_by_s
+        waits = {asyncio.create_task(pause(stop, seconds))}
+        try:
+            await asyncio.wait(
+                waits | {worker.task for worker in self._workers.values()},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _leave(self) -> None:
+        names = list(self._workers)
+        for name in names:
+            self._workers[name].stop.set()
+        try:
+            for name in names:
+                await self._end(name)
+        finally:
+            try:
+                for one in self._held.values():
+                    await leases.release(self._pool, one.lease)
+                await leases.leave(self._pool, self._member)
+            except OutboxUnavailable as exc:
+                # They expire.
+                log.warning("lease.not_released", error=str(exc))
