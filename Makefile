@@ -7,7 +7,8 @@ DEV_STAMP := .venv/.dev-stamp
 # As typed: quotes and dollar signs reach the command through its environment, not through make.
 override CSV := $(value CSV)
 override SQL := $(value SQL)
-export CSV SQL
+override CMD := $(value CMD)
+export CSV SQL CMD
 
 # The servers of `make run`, unless the environment names others.
 SERVERS = $(foreach name,DATABASE_URL REDIS_URL,$(name)="$${$(name):-$$(sed -n 's/^$(name)=//p' .dev/env 2>/dev/null)}")
@@ -32,7 +33,7 @@ psql: $(RUN_STAMP) ## Open psql on the catalog, or run SQL="UPDATE …"
 	@$(PYTHON) -m embedded psql $(if $(SQL),--command "$$SQL")
 
 redis-cli: $(RUN_STAMP) ## Open redis-cli on the stream, or run CMD="XLEN catalog:events"
-	@$(PYTHON) -m embedded redis-cli $(CMD)
+	@$(PYTHON) -m embedded redis-cli $(if $(CMD),--command "$$CMD")
 
 import: $(RUN_STAMP) ## Import a catalog: CSV=path
 	@test -n "$$CSV" || { echo "usage: make import CSV=path" >&2; exit 2; }
@@ -93,13 +94,13 @@ INSTALL = if command -v uv >/dev/null 2>&1; \
 	else $(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<; fi
 
 $(RUN_STAMP): requirements.lock $(PYTHON)
-	@echo "Installing $< into .venv" >&2
+	@echo "Installing $< into .venv (once; half a minute or so)" >&2
 	@$(INSTALL)
 	@touch $@
 
 # Holds all that the other lock holds, so `make run` has nothing left to install.
 $(DEV_STAMP): requirements-dev.lock $(PYTHON)
-	@echo "Installing $< into .venv" >&2
+	@echo "Installing $< into .venv (once; half a minute or so)" >&2
 	@$(INSTALL)
 	@touch $@ $(RUN_STAMP)
 

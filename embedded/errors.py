@@ -45,5 +45,9 @@ class SampleFailed(EmbeddedError):
     """The sample catalog could not be loaded; its last words follow."""
 
 
+class NotAnAddress(EmbeddedError):
+    """A URL such as postgresql://user@host/database or redis://host:6379/0 is expected here."""
+
+
 class AddressRefused(EmbeddedError):
     """A server could not be reached at this address, or refused what was asked."""

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from embedded.events import Event, Summary
@@ -22,16 +21,11 @@ class Screen:
         self._console = console
 
     def header(self, rows: Iterable[tuple[str, str, str]], suggestions: Iterable[str]) -> None:
-        """Print the addresses (what, where, how to get there) and the commands to try."""
-        addresses = Table.grid(padding=(0, 2))
-        for what, where, how in rows:
-            addresses.add_row(Text(f"  {what}", style="bold"), Text(where), Text(how, style="cyan"))
+        """Print the addresses (what, how to get there, where) and the commands to try."""
         self._console.print()
-        if self._console.is_terminal:
-            self._console.print(addresses)
-        else:
-            for what, where, how in rows:
-                self._line(Text(f"  {what:<12} {where}  {how}".rstrip()))
+        for what, how, where in rows:
+            # The address last and never cut: it is there to be copied.
+            self._line(Text.assemble((f"  {what:<12}", "bold"), (f"{how:<16}", "cyan"), where))
         self._line(Text("\nTry in another terminal:", style="bold"))
         for suggestion in suggestions:
             self._line(Text(f"  {suggestion}", style="cyan"))

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from embedded.errors import (
     AddressRefused,
     EmbeddedError,
+    NotAnAddress,
     PublisherEnded,
     SampleFailed,
     ServerEnded,
@@ -97,12 +98,19 @@ class Session:
     async def run(self) -> None:
         """Return after a signal; raise what ended it otherwise."""
         loop, work = asyncio.get_running_loop(), asyncio.create_task(self._work())
+
+        def stop() -> None:
+            # Once: another cancel would break off the wait for the publisher.
+            if not work.cancelling():
+                work.cancel()
+                self.screen.note("Stopping.")
+
         for number in _SIGNALS:
-            loop.add_signal_handler(number, work.cancel)
+            loop.add_signal_handler(number, stop)
         try:
             await work
         except asyncio.CancelledError:
-            self.screen.note("Stopping.")
+            pass
         finally:
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
@@ -111,14 +119,17 @@ class Session:
     async def _work(self) -> None:
         slug = await self._prepare_database()
         key = os.environ.get("CATALOG_EVENT_STREAM_KEY") or "catalog:events"
-        # No time limit on replies: the read below waits for them.
-        stream = Redis.from_url(
-            self.addresses[REDIS_URL], decode_responses=True, socket_timeout=None, protocol=2
-        )
         try:
+            # No time limit on replies: the read below waits for them.
+            stream = Redis.from_url(
+                self.addresses[REDIS_URL], decode_responses=True, socket_timeout=None, protocol=2
+            )
             newest = await stream.xrevrange(key, count=1)
         except RedisError as error:
             raise AddressRefused(f"REDIS_URL: {error}") from None
+        except ValueError:
+            # Its own words may quote the password.
+            raise NotAnAddress(REDIS_URL) from None
         position = str(newest[0][0]) if newest else "0-0"
         readable, loads_sample = Readable(), slug is None and not os.environ.get(DATABASE_URL)
         if loads_sample:
@@ -151,6 +162,8 @@ class Session:
                     await database.execute("SELECT catalog.set_cdn_base_url($1)", base_url)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise AddressRefused(f"DATABASE_URL: {error}") from error
+        except ValueError:
+            raise NotAnAddress(DATABASE_URL) from None
         return await self._a_slug()
 
     async def _a_slug(self) -> str | None:
@@ -242,14 +255,15 @@ class Session:
         log = self.folder.publisher_log.relative_to(self.folder.root)
         self.screen.header(
             [
-                ("PostgreSQL", without_password(self.addresses[DATABASE_URL]), "make psql"),
-                ("Redis", without_password(self.addresses[REDIS_URL]), "make redis-cli"),
-                ("Stream", key, f'make redis-cli CMD="XRANGE {key} - + COUNT 3"'),
-                ("Publisher", str(log), ""),
+                ("PostgreSQL", "make psql", without_password(self.addresses[DATABASE_URL])),
+                ("Redis", "make redis-cli", without_password(self.addresses[REDIS_URL])),
+                ("Stream", "", key),
+                ("Publisher", "", str(log)),
             ],
             [
                 f"make psql SQL=\"{_EXAMPLE} WHERE slug = '{slug or 'a-slug'}'\"",
                 f"make import CSV={csv}",
+                f'make redis-cli CMD="XRANGE {key} - + COUNT 3"',
                 "make status",
             ],
         )

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import NoReturn
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from embedded.errors import BinaryMissing
+from embedded.errors import BinaryMissing, NotAnAddress
+from embedded.folder import REDIS_URL
 from embedded.postgres import wheel_binaries
 
 
@@ -50,7 +51,13 @@ def _small_redis_cli(address: str, arguments: Sequence[str]) -> int:
             return False
         return True
 
-    with Redis.from_url(address, decode_responses=True, protocol=2) as client:
+    try:
+        unopened = Redis.from_url(address, decode_responses=True, protocol=2)
+    except ValueError:
+        raise NotAnAddress(REDIS_URL) from None
+    with unopened as client:
+        # What they make of a reply is for programs: PONG would be True.
+        client.response_callbacks.clear()
         if arguments:
             return 0 if answer(arguments) else 1
         with suppress(ImportError):

@@ -60,6 +60,14 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def long_lived_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
 async def fetch(server: Postgres, query: str) -> object:
     connection = await asyncpg.connect(server.dsn())
     try:
@@ -249,12 +257,52 @@ def _zombie(pid: int) -> bool:
     return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+# --- make redis-cli ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("PING", "PONG"),
+        ("SET 'a key' *", "OK"),
+        ('GET "a key"', "*"),
+        ("GET nothing", "(nil)"),
+        ("XADD s 1-1 field >", "1-1"),
+        ("XRANGE s - +", "1) 1) 1-1\n   2) 1) field\n      2) >"),
+    ],
+)
+def test_the_small_redis_cli_answers_as_the_real_one(
+    long_lived_valkey: Valkey, command: str, said: str
+) -> None:
+    environment = {"PATH": "", "REDIS_URL": long_lived_valkey.url}
+    words = [sys.executable, "-m", "embedded", "redis-cli", "--command", command]
+    assert subprocess.check_output(words, cwd=CHECKOUT, env=environment, text=True) == f"{said}\n"
+
+
+def test_a_quote_that_is_not_closed_is_wrong_usage(valkey: Valkey) -> None:
+    words = [sys.executable, "-m", "embedded", "redis-cli", "--command", "GET 'a"]
+    environment = {**os.environ, "REDIS_URL": valkey.url}
+    ended = subprocess.run(
+        words, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (2, "No closing quotation: GET 'a\n")
+
+
 # --- make run ---------------------------------------------------------------------------------
 
 SCHEMA = (
     "CREATE SCHEMA IF NOT EXISTS catalog; CREATE TABLE IF NOT EXISTS catalog.series (slug text)"
 )
 PUBLISHER = "import signal; print('ready', flush=True); signal.sigwait({signal.SIGTERM})"
+SLOW_PUBLISHER = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+print('ready', flush=True)
+signal.sigwait({signal.SIGTERM})
+print('asked to end', flush=True)
+signal.sigwait({signal.SIGUSR1})
+print('ended in order', flush=True)
+"""
 SAMPLE = """
 import asyncio, asyncpg, os
 async def load():
@@ -282,10 +330,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Run:
     """`make run` in *root*, and its lines."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **addresses: str) -> None:
         environment = {
             k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "REDIS_URL"}
-        }
+        } | addresses
         self.process = subprocess.Popen(
             [sys.executable, "-m", "embedded", "run"],
             cwd=root,
@@ -377,6 +425,39 @@ def test_run_ends_with_the_publisher_and_tells_its_last_words(checkout: Path) ->
     assert "ready" in run.until("exit code -9")
     assert run.exit_code() == 1
     assert _all_gone(pids)
+
+
+def test_ctrl_c_again_does_not_break_off_the_end_of_the_publisher(checkout: Path) -> None:
+    program, log = checkout / "publisher/__main__.py", DevFolder(checkout).publisher_log
+    program.write_text(SLOW_PUBLISHER)
+    try:
+        run = Run(checkout)
+        run.until("Events appear")
+        assert wait_until(lambda: log.read_text() == "ready\n", timeout_s=5)
+        pids = _pids(checkout)
+        run.process.send_signal(signal.SIGINT)
+        run.until("Stopping.")
+        run.process.send_signal(signal.SIGINT)
+        assert wait_until(lambda: "asked to end" in log.read_text(), timeout_s=5)
+        os.kill(pids[0], signal.SIGUSR1)
+        assert run.exit_code() == 0
+        assert "ended in order" in log.read_text()
+        assert not DevFolder(checkout).publisher_pid_file.exists()
+        assert _all_gone(pids)
+    finally:
+        program.write_text(PUBLISHER)
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+@pytest.mark.parametrize("address", ["nonsense", "redis:/[", "postgresql://u:sec#ret@h/x"])
+def test_what_is_no_address_is_refused_in_a_sentence(
+    checkout: Path, name: str, address: str
+) -> None:
+    run = Run(checkout, **{name: address})
+    said = run.until(name)
+    assert run.exit_code() == 1
+    assert "Traceback" not in said
+    assert "sec" not in said
 
 
 def test_a_killed_run_is_cleared_away_by_the_next_one_and_by_reset(checkout: Path) -> None:
