@@ -79,8 +79,9 @@ class Screen:
             created, changed, unchanged = (written.rows[table, outcome] for outcome in Outcome)
             self._out.print(f"{name:<14}{created:>9,}{changed:>9,}{unchanged:>11,}")
         loaded = written.titles - len(written.skipped)
+        lines = "line" if skipped == 1 else "lines"
         self._out.print(
-            f"{loaded:,} of {titles:,} titles in {took_s:.1f} s, {skipped:,} lines skipped"
+            f"{loaded:,} of {titles:,} titles in {took_s:.1f} s, {skipped:,} {lines} skipped"
         )
 
 

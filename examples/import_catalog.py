@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from examples.command import Exit, Screen, run
-from examples.title_list import FileRefused, TitleList, read_title_list
+from examples.title_list import FileRefused, read_title_list
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -22,21 +22,14 @@ def import_catalog(
     manifests are on CDN_BASE_URL.
     """
     try:
-        title_list = _read(path)
+        title_list = read_title_list(path.read_bytes())
+    except OSError as error:
+        Screen().failure(f"{path}: {error.strerror}")
+        sys.exit(Exit.REFUSED)
     except FileRefused as refused:
         Screen().failure(f"{path}: {refused}")
         sys.exit(Exit.REFUSED)
     sys.exit(run(title_list.titles, title_list.skipped))
-
-
-def _read(path: Path) -> TitleList:
-    if not path.is_file():
-        raise FileRefused("There is no such file." if not path.exists() else "It is not a file.")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileRefused(f"It cannot be read: {error.strerror}.") from error
-    return read_title_list(content)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class FileRefused(Exception):
 
     def __init__(self, reason: str) -> None:
         """Say why, and what was expected."""
-        super().__init__(f"{self.__doc__} {reason} {_EXPECTED}")
+        super().__init__(f"{self.__doc__} {reason}\n{_EXPECTED}")
 
 
 @dataclass(frozen=True)

@@ -290,8 +290,9 @@ async def test_a_folder_and_a_missing_file_are_refused(run_import: Import, tmp_p
     folder, missing = await run_import(tmp_path), await run_import(tmp_path / "none.csv")
 
     assert (folder.code, missing.code) == (1, 1)
-    assert "not a file" in folder.err
-    assert "no such file" in missing.err
+    assert "Is a directory" in folder.err
+    assert "No such file" in missing.err
+    assert "show_id" not in folder.err + missing.err
 
 
 async def test_bad_usage_is_2(run_import: Import) -> None:
