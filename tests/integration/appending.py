@@ -1,14 +1,18 @@
 """Batches made by hand, a publisher reduced to its appends, and a client to make them with."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
 
 import msgpack
 from redis.asyncio import Redis
 
 from outbox.batch import Batch, Run
+from outbox.errors import CatalogStreamError, StreamRefused, StreamUnavailable
 from outbox.event import Event
 from publisher import connections
+from publisher.errors import StreamBehind
 from publisher.settings import Settings
+from publisher.stream import EventStream
 
 AT_MS = 1795347471008
 
@@ -37,3 +41,36 @@ def batch(*runs: tuple[int, int, int], content: str = "", traceparent: str = "")
 def as_entries(events: Iterable[Event]) -> list[tuple[str, dict[str, str]]]:
     """How the stream holds *events*."""
     return [(event.id, event.fields()) for event in events]
+
+
+async def deliver(
+    stream: EventStream, batches: Sequence[Batch], *, pause_s: float = 0.01
+) -> list[CatalogStreamError]:
+    """Append *batches*, which follow each other, as a publisher does; what held it up.
+
+    It moves by answers alone: after a failure it asks the stream where to go on.
+    """
+    failures: list[CatalogStreamError] = []
+    while True:
+        try:
+            place = await stream.top()
+            for following in batches:
+                if following.last > place:
+                    await stream.append(following, after=place)
+                    place = following.last
+        except (StreamUnavailable, StreamRefused, StreamBehind) as exc:
+            failures.append(exc)
+            await asyncio.sleep(pause_s)
+        else:
+            return failures
+
+
+async def failure_of(appending: Awaitable[object]) -> str:
+    """The name of what came of *appending*: the reason of a refusal, or "away"."""
+    try:
+        await appending
+    except StreamRefused as exc:
+        return exc.reason
+    except StreamUnavailable:
+        return "away"
+    return "nothing"
