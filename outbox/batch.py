@@ -88,19 +88,15 @@ class Batch:
     def __iter__(self) -> Iterator[Event]:
         """Each of them as the stream will hold it."""
         values = iter(msgpack.unpackb(self.packed))
+        rows = zip(*[values] * _VALUES, strict=True)
         for run in self.runs:
             for index in range(run.index, run.index + run.count):
-                entity, entity_id, operation, at_ms, traceparent, payload = (
-                    next(values) for _ in range(_VALUES)
-                )
+                entity, entity_id, operation, at_ms, traceparent, payload = next(rows)
                 yield Event(
-                    id=str(Position.in_tick(run.ms, index)),
-                    entity=entity,
-                    entity_id=entity_id,
-                    operation=operation,
-                    timestamp=timestamp(at_ms),
-                    payload=payload,
-                    traceparent=traceparent,
+                    str(Position.in_tick(run.ms, index)),
+                    *(entity, entity_id, operation),
+                    timestamp(at_ms),
+                    *(payload, traceparent),
                 )
 
 

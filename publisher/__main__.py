@@ -25,7 +25,7 @@ def run(context: typer.Context) -> None:
             asyncio.run(_publish(settings))
         except CatalogStreamError as exc:
             print(exc, file=sys.stderr)  # noqa: T201
-            raise typer.Exit(1) from None
+            raise typer.Exit(2 if isinstance(exc, BadSetting) else 1) from None
 
 
 @app.command()
@@ -36,6 +36,29 @@ def status(
     from publisher.commands import console, status  # noqa: PLC0415 - rich is slow to import
 
     work = status.show(_settings(), as_json=as_json)
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
+@app.command()
+def pause(
+    reason: Annotated[str, typer.Option(help="Why; others see it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Stop publishing, in every process, until it is resumed; writers go on."""
+    from publisher.commands import console, pause  # noqa: PLC0415
+
+    work = pause.pause(_settings(), reason, as_json=as_json)
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
+@app.command()
+def resume(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Publish again after a pause."""
+    from publisher.commands import console, pause  # noqa: PLC0415
+
+    work = pause.resume(_settings(), as_json=as_json)
     raise typer.Exit(asyncio.run(console.reported(work)))
 
 

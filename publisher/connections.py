@@ -33,7 +33,8 @@ def postgres_pool(settings: Settings) -> asyncpg.Pool:
     return asyncpg.create_pool(
         settings.database_url,
         min_size=0,
-        max_size=4,
+        # A worker for each partition, what they read ahead, and the rest.
+        max_size=settings.partitions + 5,
         timeout=_CONNECT_TIMEOUT_S,
         command_timeout=_COMMAND_TIMEOUT_S,
         reset=_leave_as_it_is,

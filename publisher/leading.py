@@ -69,6 +69,11 @@ class Leading:
         return sorted(self._held)
 
     @property
+    def stands_by(self) -> bool:
+        """Whether it would take a lease that came free."""
+        return time.monotonic() - self._renewed_at <= self._pacing.lease_s
+
+    @property
     def reasons(self) -> dict[str, str]:
         """What keeps streams from getting on."""
         if self.paused:

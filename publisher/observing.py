@@ -25,7 +25,7 @@ def reason_of(error: CatalogStreamError) -> str:
     """The word for what keeps a stream from getting on."""
     match error:
         case StreamRefused():
-            return error.reason.lower()
+            return Reason.of(error.reason)
         case StreamUnavailable():
             return Reason.REDIS_AWAY
         case OutboxUnavailable():

@@ -42,3 +42,59 @@ SELECT 'replication slot', slot_name::text, coalesce(plugin::text, slot_type), N
   FROM pg_replication_slots WHERE xmin IS NOT NULL OR catalog_xmin IS NOT NULL
  ORDER BY age_s DESC NULLS LAST
  LIMIT 5;
+
+-- name: abandoned_stretches
+SELECT after_ms, after_seq, until_ms, until_seq FROM outbox.epoch WHERE (until_ms, until_seq) > (after_ms, after_seq);
+
+-- name: partitions_of
+SELECT outbox.partition_of(e.id, $2) FROM unnest($1::text[]) WITH ORDINALITY AS e (id, number) ORDER BY e.number;
+
+-- name: dead_letters_between
+-- Whatever became of them: their numbers stay unused.
+SELECT ms, seq FROM outbox.dead_letter WHERE (ms, seq) > ($1, $2) AND (ms, seq) <= ($3, $4) ORDER BY ms, seq;
+
+-- name: rows_between_snapshots
+-- All rows that the ticks after one snapshot, up to another, must account for, found without the ticks: $1, $2 what is
+-- before them and the highest id that was drawn then, $3 what they end with.
+SELECT count(*)
+  FROM (SELECT n.xid FROM outbox.event AS n WHERE n.id > $2
+         UNION ALL
+        SELECT o.xid FROM outbox.event AS o WHERE $2 > 0 AND o.id <= $2 AND o.xid >= pg_snapshot_xmin($1)) AS e
+ WHERE pg_visible_in_snapshot(e.xid, $3) AND NOT pg_visible_in_snapshot(e.xid, $1);
+
+-- name: disorder_in_ticks
+-- Changes (ms, id) in the ticks from $1 to $2 that stand after a later one of the same entity (later_id). Within a tick the order is that of id, so it is enough that no higher id of the entity is in an earlier tick. A
+-- tick that was renumbered in its middle is several rows with one next_xid.
+WITH these AS MATERIALIZED (
+     SELECT DISTINCT ON (t.next_xid) t.ms, t.since, t.since_floor, t.late, t.snapshot, t.id_top, t.id_floor
+       FROM outbox.tick AS t WHERE t.ms >= $1 AND t.ms <= $2 ORDER BY t.next_xid, t.ms
+), start AS MATERIALIZED (
+     SELECT since, id_floor FROM these ORDER BY ms LIMIT 1
+), mine AS MATERIALIZED (
+     SELECT t.ms, e.id, e.entity, e.entity_id
+       FROM these AS t
+      CROSS JOIN LATERAL (
+            SELECT n.id, n.entity, n.entity_id
+              FROM outbox.event AS n
+             WHERE n.id > t.since_floor AND n.id <= t.id_top
+               AND pg_visible_in_snapshot(n.xid, t.snapshot) AND NOT pg_visible_in_snapshot(n.xid, t.since)
+            UNION ALL
+            SELECT o.id, o.entity, o.entity_id
+              FROM unnest(t.late) AS x
+             CROSS JOIN LATERAL (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor OFFSET 0) AS o
+            ) AS e
+), earlier AS (
+     SELECT 0::bigint, b.id, b.entity, b.entity_id
+       FROM outbox.event AS b
+      WHERE b.id > (SELECT min(id) FROM mine) AND b.id <= (SELECT id_floor FROM start)
+        AND pg_visible_in_snapshot(b.xid, (SELECT since FROM start))
+)
+SELECT ms_before AS ms, id_before AS id, id AS later_id, entity, entity_id
+  FROM (SELECT ms, id, entity, entity_id, lag(ms) OVER same AS ms_before, lag(id) OVER same AS id_before
+          FROM (SELECT * FROM mine UNION ALL SELECT * FROM earlier) AS e (ms, id, entity, entity_id)
+        WINDOW same AS (PARTITION BY entity COLLATE "C", entity_id COLLATE "C" ORDER BY id)) AS e
+ WHERE ms < ms_before
+ ORDER BY 1, 2;
+
+-- name: count_dead_letters
+SELECT count(*) FROM outbox.dead_letter WHERE settled_at IS NULL;

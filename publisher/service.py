@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +20,9 @@ from outbox.ticks import Ticks
 from publisher import identity
 from publisher.bell import Bell
 from publisher.board import Board
+from publisher.health import Known, health_of
+from publisher.housekeeping import Housekeeping
+from publisher.http import serving
 from publisher.leading import Leading
 from publisher.metrics import Metrics
 from publisher.observing import Observer, StateLog
@@ -27,6 +31,8 @@ from publisher.partition import Partition
 from publisher.place import Places
 from publisher.stream import EventStream
 from publisher.ticker import Ticker
+from publisher.trimmer import Trimmer
+from publisher.trimming import StreamLimits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
     import asyncpg
     from redis.asyncio import Redis
 
+    from publisher.health import Health
     from publisher.settings import Settings
     from publisher.worker import PassReport
 
@@ -49,7 +56,10 @@ async def run(
     connect: Callable[[], Awaitable[asyncpg.Connection]],
     stop: asyncio.Event,
 ) -> None:
-    """Publish until *stop* is set. Closes nothing that it was handed."""
+    """Publish until *stop* is set. Closes nothing that it was handed.
+
+    Raises BadSetting, ServerUnfit, or whatever ends a worker.
+    """
     member = _this_process(settings)
     metrics = Metrics(settings.stream_keys)
     observer = Observer(metrics)
@@ -77,16 +87,61 @@ async def run(
         if report.moved:
             metrics.tick_made()
 
+    housekeeping = Housekeeping(
+        pool,
+        redis,
+        ticks,
+        [partition.stream for partition in partitions.values()],
+        leading,
+        metrics,
+        trimmers={key: Trimmer(redis, key, _keep(settings)) for key in partitions},
+    )
+
+    def health() -> Health:
+        known = _known(leading, housekeeping, state)
+        return health_of(known, max_age_s=settings.ready_max_age_s)
+
     log.info("publisher.started", holder=member.holder, streams=settings.stream_keys)
-    # The ticker stops last, because workers wait for it.
-    stop_ticking = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(ticker.run(stop_ticking, observe=ticked, dice=random.random))
+    async with serving(settings, metrics, health):
+        # The ticker stops last, because workers wait for it.
+        stop_the_rest = asyncio.Event()
         try:
-            await leading.run(stop)
-        finally:
-            stop_ticking.set()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(ticker.run(stop_the_rest, observe=ticked, dice=random.random))
+                tasks.create_task(housekeeping.run(stop_the_rest))
+                try:
+                    await leading.run(stop)
+                finally:
+                    stop_the_rest.set()
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from group
     log.info("publisher.stopped", holder=member.holder)
+
+
+def _first_of(group: BaseExceptionGroup) -> BaseException:
+    """What was raised first, without the groups that tasks wrap it in."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _keep(settings: Settings) -> StreamLimits:
+    return StreamLimits(
+        retention_ms=settings.retention_hours * _SECONDS_IN_AN_HOUR * 1000,
+        budget_bytes=settings.stream_max_memory_mb << 20,
+    )
+
+
+def _known(leading: Leading, housekeeping: Housekeeping, ticks: StateLog) -> Known:
+    seen = housekeeping.seen
+    return Known(
+        checked=True,
+        leads=tuple(leading.streams),
+        stands_by=leading.stands_by,
+        oldest_unpublished_s=seen.oldest_s if seen else None,
+        looked_s_ago=time.monotonic() - housekeeping.seen_at if seen else None,
+        paused=leading.paused.reason if leading.paused else None,
+        back_pressure=leading.reasons | ({"ticks": ticks.reason} if ticks.reason else {}),
+    )
 
 
 def _this_process(settings: Settings) -> Member:

@@ -69,6 +69,9 @@ class Settings:
     doorbell: bool
     limits: Limits
     retention_hours: int
+    """Of the stream."""
+    stream_max_memory_mb: int
+    outbox_retention_days: int
     http_address: Address | None
     """None: no HTTP."""
     ready_max_age_s: int
@@ -119,6 +122,8 @@ class Settings:
                 max_attempts=number("PUBLISHER_MAX_ATTEMPTS", 5, 1, 100),
             ),
             retention_hours=number("STREAM_RETENTION_HOURS", 24, 1, 24 * 365),
+            stream_max_memory_mb=number("STREAM_MAX_MEMORY_MB", 1024, 1, 1 << 20),
+            outbox_retention_days=number("OUTBOX_RETENTION_DAYS", 7, 1, 3650),
             http_address=address("PUBLISHER_HTTP_ADDRESS", _HTTP_ADDRESS),
             ready_max_age_s=number("PUBLISHER_READY_MAX_AGE_S", 60, 1, 86_400),
         )
