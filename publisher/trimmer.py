@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from outbox.position import Position
-from publisher.labels import Trim
 from publisher.stream import translated
-from publisher.trimming import following, plan_trim
+from publisher.trimming import Because, following, plan_trim
 from publisher.view import look, pending_between
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from publisher.trimming import StreamLimits
+    from publisher.trimming import Limits
     from publisher.view import StreamView
 
 log = structlog.get_logger(__name__)
@@ -45,8 +44,7 @@ class Trimmed:
     """What one trim came to."""
 
     removed: int
-    because: Trim | None
-    """None: nothing went."""
+    because: Because
     lost: tuple[Loss, ...] = ()
     held_by: tuple[str, ...] = ()
     """Groups that need entries older than the retention, so that these stayed."""
@@ -62,7 +60,7 @@ class Trimmer:
         self,
         redis: Redis,
         key: str,
-        limits: StreamLimits,
+        limits: Limits,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -97,7 +95,7 @@ class Trimmer:
             for group in stage.losing:
                 unread[group] += gone
         lost = await self._losses(view, unread) if removed and plan.at_most else ()
-        because = Trim.OVER_BUDGET if lost else plan.because if removed else None
+        because = Because.OVER_BUDGET if lost else plan.because if removed else Because.NOTHING
         trimmed = Trimmed(removed, because, lost, plan.held_by)
         self._say(trimmed)
         return trimmed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from outbox.position import Position
-from publisher.labels import Trim
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +15,20 @@ if TYPE_CHECKING:
 _LAST_SEQ = 2**64 - 1
 
 
+class Because(StrEnum):
+    """Why entries are trimmed; what the metric calls it, too."""
+
+    NOTHING = "nothing"
+    """None are: they are young enough, or still needed, and there is room."""
+    AGE = "age"
+    MEMORY = "memory"
+    """The budget is spent."""
+    OVER_BUDGET = "over_budget"
+    """The same, and a group still needed some of those that went."""
+
+
 @dataclass(frozen=True, slots=True)
-class StreamLimits:
+class Limits:
     """What one stream may keep."""
 
     retention_ms: int
@@ -47,8 +59,7 @@ class Stage:
 class TrimPlan:
     """Stage after stage, *at_most* so many entries in all."""
 
-    because: Trim | None
-    """None: nothing may go, or must."""
+    because: Because
     stages: tuple[Stage, ...] = ()
     at_most: int | None = None
     held_by: tuple[str, ...] = ()
@@ -56,7 +67,7 @@ class TrimPlan:
 
 
 def plan_trim(  # noqa: PLR0913 - plain values, by name
-    limits: StreamLimits,
+    limits: Limits,
     groups: Sequence[GroupNeeds],
     *,
     now_ms: int,
@@ -70,19 +81,19 @@ def plan_trim(  # noqa: PLR0913 - plain values, by name
     *first* is the oldest entry, *last* the stream's last ID.
     """
     if first is None:
-        return TrimPlan(None)
+        return TrimPlan(Because.NOTHING)
     expired = Position(max(now_ms - limits.retention_ms, 0), 0)
     held_by = tuple(group.name for group in groups if group.oldest and group.oldest < expired)
     if entries_bytes > limits.budget_bytes:
         # Only as many as must go: the budget may be spent by what a group has yet to read.
         excess = math.ceil(length * (1 - limits.budget_bytes / entries_bytes))
         stages = tuple(_stages(groups, first, following(last)))
-        return TrimPlan(Trim.MEMORY, stages, excess, held_by)
+        return TrimPlan(Because.MEMORY, stages, excess, held_by)
     needed = [group.oldest for group in groups if group.oldest]
     until = min([expired, *needed])
     if until <= first:
-        return TrimPlan(None, held_by=held_by)
-    return TrimPlan(Trim.AGE, (Stage(until),), held_by=held_by)
+        return TrimPlan(Because.NOTHING, held_by=held_by)
+    return TrimPlan(Because.AGE, (Stage(until),), held_by=held_by)
 
 
 def following(position: Position) -> Position:

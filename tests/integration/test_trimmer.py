@@ -15,10 +15,9 @@ from structlog.testing import capture_logs
 from embedded.valkey import Valkey
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
-from publisher.labels import Trim
 from publisher.stream import EventStream
 from publisher.trimmer import Loss, Trimmed, Trimmer
-from publisher.trimming import StreamLimits
+from publisher.trimming import Because, Limits
 from publisher.view import look
 
 Client: TypeAlias = Any
@@ -41,7 +40,7 @@ async def redis(each_redis_url: str) -> AsyncIterator[Client]:
 
 
 def trimmer(redis: Redis, *, hours: int = 24, budget_bytes: int = ROOMY) -> Trimmer:
-    limits = StreamLimits(retention_ms=hours * HOUR_MS, budget_bytes=budget_bytes)
+    limits = Limits(retention_ms=hours * HOUR_MS, budget_bytes=budget_bytes)
     return Trimmer(redis, KEY, limits, clock=lambda: NOW_MS / 1000)
 
 
@@ -77,11 +76,11 @@ async def test_what_is_older_than_the_retention_goes_and_nothing_else(redis: Cli
     left = await ids_left(redis)
     assert left[-1000:] == young
     assert len(left) < 1000 + NODE
-    assert trimmed == Trimmed(len(old) + len(young) - len(left), Trim.AGE)
+    assert trimmed == Trimmed(len(old) + len(young) - len(left), Because.AGE)
 
 
 async def test_there_may_be_no_stream_yet(redis: Client) -> None:
-    assert await trimmer(redis).trim() == Trimmed(0, None)
+    assert await trimmer(redis).trim() == Trimmed(0, Because.NOTHING)
 
 
 async def test_no_single_command_removes_more_than_ten_thousand(redis: Client) -> None:
@@ -105,7 +104,7 @@ async def test_what_a_group_needs_stays_however_old_it_is(redis: Client, ack: bo
     left = await ids_left(redis)
     assert left[-len(needed) :] == needed
     assert len(left) < len(needed) + NODE
-    assert (trimmed.because, trimmed.held_by) == (Trim.AGE, ("slow",))
+    assert (trimmed.because, trimmed.held_by) == (Because.AGE, ("slow",))
 
 
 async def test_a_group_that_is_level_holds_nothing(redis: Client) -> None:
@@ -114,7 +113,7 @@ async def test_a_group_that_is_level_holds_nothing(redis: Client) -> None:
     await read(redis, "level", 1000)
     trimmed = await trimmer(redis).trim()
     assert await ids_left(redis) == []
-    assert trimmed == Trimmed(1000, Trim.AGE)
+    assert trimmed == Trimmed(1000, Because.AGE)
 
 
 async def test_what_a_group_has_lost_already_does_not_hold_the_rest(redis: Client) -> None:
@@ -144,7 +143,7 @@ async def test_over_the_budget_no_more_goes_than_must(redis: Client) -> None:
     await fill(redis, 10_000, hours_old=1)
     budget = (await look(redis, KEY)).memory_bytes * 3 // 4
     trimmed = await trimmer(redis, budget_bytes=budget).trim()
-    assert (trimmed.because, trimmed.lost) == (Trim.MEMORY, ())
+    assert (trimmed.because, trimmed.lost) == (Because.MEMORY, ())
     assert 2400 < trimmed.removed < 2600
     assert len(await ids_left(redis)) == 10_000 - trimmed.removed
     assert (await look(redis, KEY)).memory_bytes < budget * 1.02
@@ -164,7 +163,7 @@ async def test_a_spent_budget_takes_from_the_slowest_and_says_how_much(redis: Cl
     first = (await ids_left(redis))[0]
     gone = ids.index(first)
     assert trimmed.removed == gone
-    assert trimmed.because == Trim.OVER_BUDGET
+    assert trimmed.because == Because.OVER_BUDGET
     assert trimmed.lost == (Loss("crashed", 0, 100), Loss("stopped", gone - 1000, 0))
     missed = [line for line in logs if line["event"] == "group.missed"]
     assert [(line["group"], line["unread"]) for line in missed] == [
@@ -249,7 +248,7 @@ async def test_publishing_goes_on_after_everything_was_trimmed(
         await write(connection, "before", 25)
         await one_pass.publish(go_on)
         top = await EventStream(redis, KEY).top()
-        later = Trimmer(redis, KEY, StreamLimits(0, ROOMY), clock=lambda: top.ms / 1000 + 60)
+        later = Trimmer(redis, KEY, Limits(0, ROOMY), clock=lambda: top.ms / 1000 + 60)
         assert (await later.trim()).removed == 25
         await write(connection, "after", 2)
         await (OnePass(pool, redis) if fresh else one_pass).publish(go_on)

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbox.position import Position
-from publisher.labels import Trim
 from publisher.trimming import (
+    Because,
     GroupNeeds,
+    Limits,
     Stage,
-    StreamLimits,
     TrimPlan,
     following,
     plan_trim,
 )
 
-LIMITS = StreamLimits(retention_ms=1000, budget_bytes=10_000)
+LIMITS = Limits(retention_ms=1000, budget_bytes=10_000)
 NOW_MS = 5000
 EXPIRED = Position(4000, 0)
 
@@ -45,15 +45,15 @@ def plan(
 
 
 def test_without_a_group_everything_older_than_the_retention_goes() -> None:
-    assert plan() == TrimPlan(Trim.AGE, (Stage(EXPIRED),))
+    assert plan() == TrimPlan(Because.AGE, (Stage(EXPIRED),))
 
 
 def test_what_is_young_stays() -> None:
-    assert plan(first=4000) == TrimPlan(None)
+    assert plan(first=4000) == TrimPlan(Because.NOTHING)
 
 
 def test_an_empty_stream_is_left_alone() -> None:
-    assert plan(first=None, entries_bytes=99_999) == TrimPlan(None)
+    assert plan(first=None, entries_bytes=99_999) == TrimPlan(Because.NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -74,20 +74,20 @@ def test_an_empty_stream_is_left_alone() -> None:
 def test_by_age_nothing_goes_that_a_group_needs(
     groups: list[GroupNeeds], until: Position, held_by: tuple[str, ...]
 ) -> None:
-    assert plan(*groups) == TrimPlan(Trim.AGE, (Stage(until),), held_by=held_by)
+    assert plan(*groups) == TrimPlan(Because.AGE, (Stage(until),), held_by=held_by)
 
 
 def test_a_group_that_needs_the_oldest_entry_holds_all() -> None:
-    assert plan(group("a", 0, 1000)) == TrimPlan(None, held_by=("a",))
+    assert plan(group("a", 0, 1000)) == TrimPlan(Because.NOTHING, held_by=("a",))
 
 
 def test_the_budget_itself_is_not_too_much() -> None:
-    assert plan(first=4500, entries_bytes=10_000).because is None
+    assert plan(first=4500, entries_bytes=10_000).because is Because.NOTHING
 
 
 def test_over_the_budget_only_the_share_that_is_too_much_goes() -> None:
     end = following(Position(5000, 0))
-    assert plan(first=4500, entries_bytes=12_500) == TrimPlan(Trim.MEMORY, (Stage(end),), 20)
+    assert plan(first=4500, entries_bytes=12_500) == TrimPlan(Because.MEMORY, (Stage(end),), 20)
 
 
 def test_over_the_budget_each_stage_says_who_loses_its_entries() -> None:
