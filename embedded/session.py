@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import asyncpg
 from redis.asyncio import Redis
@@ -36,11 +36,13 @@ _HAS_DATABASE = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
 _A_SLUG = "SELECT min(slug) FROM catalog.series"
 _EXAMPLE = "UPDATE catalog.series SET title = title || ' (new)'"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_MOST_PARTITIONS = 64
 _READ_COUNT = 1000
 _READ_BLOCK_S = 5.0
 _RECONNECT_PAUSE_S = 1.0
 _PUBLISHER_STOP_TIMEOUT_S = 15.0
 
+_Positions = dict[Any, Any]  # by stream, the last ID that was shown; redis-py's types are wider
 _Replies = list[tuple[str, list[tuple[str, dict[str, str]]]]]  # with decode_responses, protocol 2
 
 
@@ -118,19 +120,20 @@ class Session:
 
     async def _work(self) -> None:
         slug = await self._prepare_database()
-        key = os.environ.get("CATALOG_EVENT_STREAM_KEY") or "catalog:events"
+        positions: _Positions = {}
         try:
             # No time limit on replies: the read below waits for them.
             stream = Redis.from_url(
                 self.addresses[REDIS_URL], decode_responses=True, socket_timeout=None, protocol=2
             )
-            newest = await stream.xrevrange(key, count=1)
+            for key in _stream_keys():
+                newest = await stream.xrevrange(key, count=1)
+                positions[key] = str(newest[0][0]) if newest else "0-0"
         except RedisError as error:
             raise AddressRefused(f"REDIS_URL: {error}") from None
         except ValueError:
             # Its own words may quote the password.
             raise NotAnAddress(REDIS_URL) from None
-        position = str(newest[0][0]) if newest else "0-0"
         readable, loads_sample = Readable(), slug is None and not os.environ.get(DATABASE_URL)
         if loads_sample:
             readable.expect_flood(time.monotonic())
@@ -140,10 +143,10 @@ class Session:
                 tasks.create_task(self._publisher_ended(publisher))
                 for server in self.servers:
                     tasks.create_task(_server_ended(server))
-                tasks.create_task(self._show_events(stream, key, position, readable))
+                tasks.create_task(self._show_events(stream, positions, readable))
                 if loads_sample:
                     slug = await self._load_sample()
-                self._show_header(key, slug)
+                self._show_header(list(positions), slug)
         except* EmbeddedError as group:
             failures.extend(group.exceptions)
         if failures:
@@ -223,9 +226,7 @@ class Session:
         code = await publisher.wait()
         raise PublisherEnded(f"{last_lines(self.folder.publisher_log)}\nexit code {code}")
 
-    async def _show_events(
-        self, stream: Redis, key: str, position: str, readable: Readable
-    ) -> None:
+    async def _show_events(self, stream: Redis, positions: _Positions, readable: Readable) -> None:
         while True:
             due_in_s = readable.due_in_s(time.monotonic())
             block_s = _READ_BLOCK_S if due_in_s is None else due_in_s
@@ -234,22 +235,22 @@ class Session:
                 replies = cast(
                     "_Replies",
                     await stream.xread(
-                        {key: position}, count=_READ_COUNT, block=max(1, round(block_s * 1000))
+                        positions, count=_READ_COUNT, block=max(1, round(block_s * 1000))
                     ),
                 )
             except RedisConnectionError as error:
                 self.screen.note(f"The stream cannot be read, trying again: {error}")
                 await asyncio.sleep(_RECONNECT_PAUSE_S)
                 continue
-            for _, entries in replies:
-                position = entries[-1][0]
+            for key, entries in replies:
+                positions[key] = entries[-1][0]
                 events = read_events((entry for _, entry in entries), datetime.now(UTC))
                 for event in readable.take(events, time.monotonic()):
                     self.screen.event(event)
             if (summary := readable.summary(time.monotonic())) is not None:
                 self.screen.summary(summary)
 
-    def _show_header(self, key: str, slug: str | None) -> None:
+    def _show_header(self, keys: Sequence[str], slug: str | None) -> None:
         examples = sorted((self.folder.root / "examples").glob("*.csv"))
         csv = examples[0].relative_to(self.folder.root) if examples else "your.csv"
         log = self.folder.publisher_log.relative_to(self.folder.root)
@@ -257,16 +258,26 @@ class Session:
             [
                 ("PostgreSQL", "make psql", without_password(self.addresses[DATABASE_URL])),
                 ("Redis", "make redis-cli", without_password(self.addresses[REDIS_URL])),
-                ("Stream", "", key),
+                ("Stream", "", keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"),
                 ("Publisher", "", str(log)),
             ],
             [
                 f"make psql SQL=\"{_EXAMPLE} WHERE slug = '{slug or 'a-slug'}'\"",
                 f"make import CSV={csv}",
-                f'make redis-cli CMD="XRANGE {key} - + COUNT 3"',
+                f'make redis-cli CMD="XRANGE {keys[0]} - + COUNT 3"',
                 "make status",
             ],
         )
+
+
+def _stream_keys() -> list[str]:
+    """The streams as the publisher names them; it says what is wrong with a number."""
+    key = os.environ.get("CATALOG_EVENT_STREAM_KEY") or "catalog:events"
+    text = os.environ.get("CATALOG_EVENT_STREAM_PARTITIONS", "")
+    partitions = int(text) if text.isdecimal() else 1
+    if not 1 < partitions <= _MOST_PARTITIONS:
+        return [key]
+    return [f"{key}:{{{number}}}" for number in range(partitions)]
 
 
 @asynccontextmanager

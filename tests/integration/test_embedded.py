@@ -330,10 +330,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Run:
     """`make run` in *root*, and its lines."""
 
-    def __init__(self, root: Path, **addresses: str) -> None:
+    def __init__(self, root: Path, **settings: str) -> None:
         environment = {
             k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "REDIS_URL"}
-        } | addresses
+        } | settings
         self.process = subprocess.Popen(
             [sys.executable, "-m", "embedded", "run"],
             cwd=root,
@@ -362,9 +362,9 @@ class Run:
         return self.process.returncode
 
 
-def _append(root: Path) -> None:
+def _append(root: Path, stream: str = "catalog:events") -> None:
     Redis.from_url(DevFolder(root).valkey.url).xadd(
-        "catalog:events",
+        stream,
         {
             "type": "catalog.updated",
             "entity": "series",
@@ -402,6 +402,15 @@ def test_run_loads_the_sample_once_shows_events_and_leaves_nothing_behind(checko
     pids = _pids(checkout)
     assert run.end(signal.SIGTERM) == 0
     assert _all_gone(pids)
+
+
+def test_run_shows_the_events_of_every_partition(checkout: Path) -> None:
+    run = Run(checkout, CATALOG_EVENT_STREAM_PARTITIONS="3")
+    assert "catalog:events:{0} to catalog:events:{2}" in run.until("Events appear")
+    for number in range(3):
+        _append(checkout, f"catalog:events:{{{number}}}")
+        run.until("the-long-road")
+    assert run.end(signal.SIGINT) == 0
 
 
 def test_a_second_run_and_a_reset_are_refused_while_the_first_is_up(checkout: Path) -> None:
