@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from outbox.batch import Batch, Run
 from outbox.errors import CatalogStreamError, StreamRefused, StreamUnavailable
 from outbox.event import Event
+from outbox.position import Position
 from publisher import connections
 from publisher.errors import StreamBehind
 from publisher.settings import Settings
@@ -34,8 +35,20 @@ def batch(*runs: tuple[int, int, int], content: str = "", traceparent: str = "")
         for ms, first, count in runs
         for number in range(first, first + count)
     ]
+    return batch_of(*runs, values=values)
+
+
+def batch_of(*runs: tuple[int, int, int], values: Sequence[Sequence[object]]) -> Batch:
+    """Events with these six *values* each."""
     body = b"".join(msgpack.packb(value) for event in values for value in event)
-    return Batch(tuple(Run(*run) for run in runs), body)
+    places = tuple(Run(*run) for run in runs)
+    ms, index, count = runs[-1]
+    return Batch(
+        places,
+        body,
+        reached=Position.in_tick(ms, index + count - 1),
+        largest=max(len(str(event[-1]).encode()) for event in values),
+    )
 
 
 def as_entries(events: Iterable[Event]) -> list[tuple[str, dict[str, str]]]:

@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-import msgpack
 import pytest
-from appending import AT_MS, as_entries, batch, client_of
+from appending import AT_MS, as_entries, batch, batch_of, client_of
 from publishing import KEY, entries
 from redis.asyncio import Redis
 
 from embedded.valkey import Valkey
-from outbox.batch import Batch, Run
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
 from publisher.errors import StreamBehind, StreamForeign
@@ -224,7 +222,7 @@ async def test_the_script_writes_times_as_events_do(
     stream: EventStream, redis: Redis, at_ms: int
 ) -> None:
     values = ["series", "s", "update", at_ms, "", "{}"]
-    events = Batch((Run(5, 0, 1),), b"".join(msgpack.packb(value) for value in values))
+    events = batch_of((5, 0, 1), values=[values])
     await stream.append(events, after=ORIGIN)
     assert await entries(redis) == as_entries(list(events))
 
@@ -234,7 +232,7 @@ async def test_any_text_arrives_as_it_was_written(
     stream: EventStream, redis: Redis, payload: str
 ) -> None:
     values = ["series", "s\u0000\u001e\n", "update", AT_MS, "", payload]
-    events = Batch((Run(5, 0, 1),), b"".join(msgpack.packb(value) for value in values))
+    events = batch_of((5, 0, 1), values=[values])
     await stream.append(events, after=ORIGIN)
     assert await entries(redis) == as_entries(list(events))
 
