@@ -8,7 +8,10 @@ DEV_STAMP := .venv/.dev-stamp
 override CSV := $(value CSV)
 override SQL := $(value SQL)
 override CMD := $(value CMD)
-export CSV SQL CMD
+override REASON := $(value REASON)
+export CSV SQL CMD REASON
+
+AS_JSON = $(if $(filter 1 yes,$(JSON)),--json)
 
 # The servers of `make run`, unless the environment names others.
 SERVERS = $(foreach name,DATABASE_URL REDIS_URL,$(name)="$${$(name):-$$(sed -n 's/^$(name)=//p' .dev/env 2>/dev/null)}")
@@ -17,7 +20,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import schema status test check format chaos bench lock clean
+.PHONY: help run reset psql redis-cli import schema status pause resume test check format chaos bench lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -51,7 +54,16 @@ schema: $(RUN_STAMP) ## Apply schema.sql; with CDN_BASE_URL= manifests must be b
 
 status: $(RUN_STAMP) ## How far table, publisher and stream are (JSON=1 for programs)
 	@$(KNOWN)
-	@$(SERVERS) $(PYTHON) -m publisher status $(if $(filter 1 yes,$(JSON)),--json)
+	@$(SERVERS) $(PYTHON) -m publisher status $(AS_JSON)
+
+pause: $(RUN_STAMP) ## Stop publishing in every process: REASON="…"
+	@test -n "$$REASON" || { echo "usage: make pause REASON=\"why\"" >&2; exit 2; }
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher pause --reason "$$REASON" $(AS_JSON)
+
+resume: $(RUN_STAMP) ## Publish again after a pause
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher resume $(AS_JSON)
 
 ##@ Develop
 

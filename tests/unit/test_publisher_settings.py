@@ -3,7 +3,7 @@
 import pytest
 
 from outbox.errors import BadSetting
-from publisher.settings import Address, Settings
+from publisher.settings import Address, Limits, Settings
 
 GOOD = {
     "DATABASE_URL": "postgresql://writer:hunter2@db/catalog",
@@ -19,7 +19,10 @@ def test_two_addresses_are_enough() -> None:
     assert settings.stream_key == "catalog:events"
     assert settings.log_level == "info"
     assert settings.doorbell
-    assert settings.batch_size == 1000
+    assert settings.limits == Limits(1000, 1 << 20, 8 << 20, 5)
+    assert (settings.partitions, settings.stream_keys) == (1, ["catalog:events"])
+    assert (settings.retention_hours, settings.stream_max_memory_mb) == (24, 1024)
+    assert settings.outbox_retention_days == 7
     assert settings.http_address == Address("0.0.0.0", 9464, chosen=False)  # noqa: S104
     assert settings.ready_max_age_s == 60
 
@@ -29,7 +32,12 @@ def test_every_setting_is_taken_from_the_environment() -> None:
         GOOD
         | {
             "CATALOG_EVENT_STREAM_KEY": "other:events",
-            "CATALOG_EVENT_STREAM_PARTITIONS": "1",
+            "CATALOG_EVENT_STREAM_PARTITIONS": "3",
+            "PUBLISHER_MAX_EVENT_BYTES": "2048",
+            "PUBLISHER_MAX_ATTEMPTS": "3",
+            "STREAM_RETENTION_HOURS": "2",
+            "STREAM_MAX_MEMORY_MB": "64",
+            "OUTBOX_RETENTION_DAYS": "30",
             "LOG_LEVEL": "DEBUG",
             "PUBLISHER_DOORBELL": "off",
             "PUBLISHER_BATCH_SIZE": "10000",
@@ -38,7 +46,11 @@ def test_every_setting_is_taken_from_the_environment() -> None:
         }
     )
     assert (settings.stream_key, settings.log_level) == ("other:events", "debug")
-    assert (settings.doorbell, settings.batch_size) == (False, 10_000)
+    assert (settings.doorbell, settings.limits.batch_size) == (False, 10_000)
+    assert settings.stream_keys == [f"other:events:{{{number}}}" for number in range(3)]
+    assert (settings.limits.max_event_bytes, settings.limits.max_attempts) == (2048, 3)
+    assert (settings.retention_hours, settings.stream_max_memory_mb) == (2, 64)
+    assert settings.outbox_retention_days == 30
     assert settings.http_address == Address("localhost", 80, chosen=True)
     assert settings.ready_max_age_s == 5
 
