@@ -10,7 +10,9 @@ import structlog
 
 from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
 from publisher import backlog
+from publisher.labels import Trim
 from publisher.metrics import GroupSeen
+from publisher.trimming import Because
 from publisher.view import look
 from publisher.worker import pause
 
@@ -114,8 +116,8 @@ class Housekeeping:
     async def _trim(self) -> None:
         for key in self._leading.streams:
             trimmed = await self._trimmers[key].trim()
-            if trimmed.because:
-                self._metrics.trimmed(key, trimmed.because, entries=trimmed.removed)
+            if trimmed.because is not Because.NOTHING:
+                self._metrics.trimmed(key, Trim(trimmed.because), entries=trimmed.removed)
 
 
 async def _every(

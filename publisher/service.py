@@ -32,7 +32,7 @@ from publisher.place import Places
 from publisher.stream import EventStream
 from publisher.ticker import Ticker
 from publisher.trimmer import Trimmer
-from publisher.trimming import StreamLimits
+from publisher.trimming import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -124,8 +124,8 @@ def _first_of(group: BaseExceptionGroup) -> BaseException:
     return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
-def _keep(settings: Settings) -> StreamLimits:
-    return StreamLimits(
+def _keep(settings: Settings) -> Limits:
+    return Limits(
         retention_ms=settings.retention_hours * _SECONDS_IN_AN_HOUR * 1000,
         budget_bytes=settings.stream_max_memory_mb << 20,
     )
