@@ -25,6 +25,7 @@ class Flavour(StrEnum):
 
 
 IN_MEMORY = {"save": "", "appendonly": "no"}
+REPLICATED = IN_MEMORY | {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
 
 
 def binary_of(flavour: Flavour) -> Path | None:
