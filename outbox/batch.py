@@ -12,7 +12,7 @@ from outbox.event import Event, timestamp
 from outbox.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _VALUES = 6  # of an event, see outbox.packed in schema.sql
 _BEFORE_THE_TIME = 3  # values: texts with two bytes of length
@@ -98,6 +98,29 @@ class Batch:
                     timestamp(at_ms),
                     *(payload, traceparent),
                 )
+
+    def only(self, wanted: Callable[[Event], bool]) -> Batch:
+        """Those of them that are *wanted*; there may be none."""
+        unpacker = msgpack.Unpacker(max_buffer_size=len(self.body))
+        unpacker.feed(self.body)
+        events = iter(self)
+        runs: list[Run] = []
+        pieces: list[bytes] = []
+        start = largest = 0
+        for run in self.runs:
+            numbers = []
+            for number in range(run.index, run.index + run.count):
+                for _ in range(_VALUES):
+                    unpacker.skip()
+                stop = unpacker.tell()
+                event = next(events)
+                if wanted(event):
+                    numbers.append(number)
+                    pieces.append(self.body[start:stop])
+                    largest = max(largest, len(event.payload.encode()))
+                start = stop
+            runs += runs_of(run.ms, numbers)
+        return Batch(tuple(runs), b"".join(pieces), self.reached, largest)
 
 
 def runs_of(ms: int, numbers: Iterable[int]) -> tuple[Run, ...]:

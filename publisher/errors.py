@@ -44,3 +44,7 @@ class IdentityChanged(CatalogStreamError):
             f" and is {now.system_identifier} on timeline {now.timeline}: a restored copy?"
             " If it is to be published from now on: make reanchor"
         )
+
+
+class ReplayRefused(CatalogStreamError):
+    """Events cannot be written again from there, or into that stream."""
