@@ -53,13 +53,14 @@ class Screen:
             f"{entity} {operation} {count:,}"
             for (entity, operation), count in summary.counts.items()
         )
+        total = sum(summary.counts.values())
         least, most = summary.delays_ms or (None, None)
         delays = "" if least is None else f"  (after {least:,.0f} to {most:,.0f} ms)"
         self._line(
             Text.assemble(
                 (_ms(most), "dim"),
                 "  ",
-                (f"{sum(summary.counts.values()):,} events", "bold"),
+                (f"{total:,} {'event' if total == 1 else 'events'}", "bold"),
                 f"  {counts}",
                 (delays, "dim"),
             )
