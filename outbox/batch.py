@@ -12,13 +12,14 @@ from outbox.event import Event, timestamp
 from outbox.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _VALUES = 6  # of an event, see outbox.packed in schema.sql
 _BEFORE_THE_TIME = 3  # values: texts with two bytes of length
 _HEAD_16 = 3  # bytes: kind and length
 _UINT_64 = 8  # bytes
 _ARRAY_32 = 0xDD
+_MARK = b"\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,36 @@ WHOLE = Share()
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Consecutive events of one tick: *count* of them, from number *index* of the tick at *ms*."""
+    """Events of one tick: of *count* consecutive ones, from number *index* on, those *marked*."""
 
     ms: int
     index: int
     count: int
+    marked: bytes = b""
+    """A byte for each, 1 for those that are meant; empty when all are."""
+
+    @property
+    def events(self) -> int:
+        """How many are meant."""
+        return self.marked.count(_MARK) if self.marked else self.count
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Their numbers in the tick."""
+        if not self.marked:
+            return range(self.index, self.index + self.count)
+        return [self.index + n for n, mark in enumerate(self.marked) if mark]
+
+    @property
+    def first(self) -> Position:
+        """Where the first that is meant stands."""
+        return Position.in_tick(self.ms, self.index + max(self.marked.find(_MARK), 0))
+
+    @property
+    def last(self) -> Position:
+        """Where the last that is meant stands."""
+        at = self.marked.rfind(_MARK) if self.marked else self.count - 1
+        return Position.in_tick(self.ms, self.index + at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +85,17 @@ class Batch:
     @property
     def events(self) -> int:
         """How many there are."""
-        return sum(run.count for run in self.runs)
+        return sum(run.events for run in self.runs)
 
     @property
     def first(self) -> Position:
         """Where the first of them stands."""
-        return Position.in_tick(self.runs[0].ms, self.runs[0].index)
+        return self.runs[0].first
 
     @property
     def last(self) -> Position:
         """Where the last of them stands."""
-        run = self.runs[-1]
-        return Position.in_tick(run.ms, run.index + run.count - 1)
+        return self.runs[-1].last
 
     @property
     def oldest_at_ms(self) -> int:
@@ -90,7 +115,7 @@ class Batch:
         values = iter(msgpack.unpackb(self.packed))
         rows = zip(*[values] * _VALUES, strict=True)
         for run in self.runs:
-            for index in range(run.index, run.index + run.count):
+            for index in run.numbers:
                 entity, entity_id, operation, at_ms, traceparent, payload = next(rows)
                 yield Event(
                     str(Position.in_tick(run.ms, index)),
@@ -108,32 +133,17 @@ class Batch:
         pieces: list[bytes] = []
         start = largest = 0
         for run in self.runs:
-            numbers = []
-            for number in range(run.index, run.index + run.count):
+            marked = bytearray(run.count)
+            for number in run.numbers:
                 for _ in range(_VALUES):
                     unpacker.skip()
                 stop = unpacker.tell()
                 event = next(events)
                 if wanted(event):
-                    numbers.append(number)
+                    marked[number - run.index] = 1
                     pieces.append(self.body[start:stop])
                     largest = max(largest, len(event.payload.encode()))
                 start = stop
-            runs += runs_of(run.ms, numbers)
+            if any(marked):
+                runs.append(Run(run.ms, run.index, run.count, bytes(marked)))
         return Batch(tuple(runs), b"".join(pieces), self.reached, largest)
-
-
-def runs_of(ms: int, numbers: Iterable[int]) -> tuple[Run, ...]:
-    """The events with these ascending *numbers* of the tick at *ms*, as runs."""
-    runs: list[Run] = []
-    start = count = 0
-    for number in numbers:
-        if count and number == start + count:
-            count += 1
-            continue
-        if count:
-            runs.append(Run(ms, start, count))
-        start, count = number, 1
-    if count:
-        runs.append(Run(ms, start, count))
-    return tuple(runs)

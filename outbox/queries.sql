@@ -19,7 +19,7 @@ SELECT ms, since, since_floor, late, snapshot, id_top, first, events, total_befo
 -- name: events_of_ticks
 -- Several small ticks at once, a row for each. Two ranges instead of one from the old snapshot's xmin: a transaction held
 -- open for an hour must not make every tick read that hour again.
-SELECT t.ms, count(*) AS events, NULL AS numbers, max(octet_length(e.payload)) AS largest,
+SELECT t.ms, count(*) AS events, NULL AS marked, max(octet_length(e.payload)) AS largest,
        string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id) AS body
   FROM outbox.tick AS t
  CROSS JOIN LATERAL (
@@ -55,13 +55,13 @@ WITH ahead AS (
 ), page AS (
      SELECT * FROM ahead WHERE id <= coalesce((SELECT id FROM reach), $3) ORDER BY id LIMIT $5
 )
-SELECT count(*) AS events, max(id) AS last_id, NULL AS numbers, max(octet_length(payload)) AS largest,
+SELECT count(*) AS events, max(id) AS last_id, NULL AS marked, max(octet_length(payload)) AS largest,
        string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') AS body
   FROM page;
 
 -- name: new_events
 -- The second part: what was written after the last tick.
-SELECT count(*) AS events, max(id) AS last_id, NULL AS numbers, max(octet_length(payload)) AS largest,
+SELECT count(*) AS events, max(id) AS last_id, NULL AS marked, max(octet_length(payload)) AS largest,
        string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') AS body
   FROM (SELECT *
           FROM outbox.event
@@ -70,14 +70,15 @@ SELECT count(*) AS events, max(id) AS last_id, NULL AS numbers, max(octet_length
          LIMIT $5) AS page;
 
 -- name: shared_events_of_ticks
--- As events_of_ticks, for partition $3 of $4: all events are counted and numbered, those of the partition are packed.
-SELECT t.ms, count(*) AS events, array_agg(e.number - 1 ORDER BY e.id) FILTER (WHERE e.mine) AS numbers,
-       max(octet_length(e.payload)) FILTER (WHERE e.mine) AS largest,
+-- As events_of_ticks, for partition $3 of $4: all events are counted, those of the partition are
+-- marked and packed.
+SELECT t.ms, count(*) AS events, string_agg(e.mark, '' ORDER BY e.id) AS marked,
+       max(octet_length(e.payload)) FILTER (WHERE e.mark = '\x01') AS largest,
        string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id)
-           FILTER (WHERE e.mine) AS body
+           FILTER (WHERE e.mark = '\x01') AS body
   FROM outbox.tick AS t
  CROSS JOIN LATERAL (
-       SELECT u.*, row_number() OVER (ORDER BY u.id) AS number, outbox.partition_of(u.entity_id, $4) = $3 AS mine
+       SELECT u.*, CASE WHEN outbox.partition_of(u.entity_id, $4) = $3 THEN '\x01'::bytea ELSE '\x00'::bytea END AS mark
          FROM (
               SELECT n.id, n.entity, n.entity_id, n.operation, n.at, n.traceparent, n.payload
                 FROM outbox.event AS n
@@ -108,20 +109,20 @@ WITH ahead AS (
 ), reach AS (
      SELECT min(last) AS id FROM (SELECT max(id) AS last FROM ahead GROUP BY xid HAVING count(*) = $4) AS stopped
 ), page AS (
-     SELECT *, row_number() OVER (ORDER BY id) AS number, outbox.partition_of(entity_id, $7) = $6 AS mine
+     SELECT *, CASE WHEN outbox.partition_of(entity_id, $7) = $6 THEN '\x01'::bytea ELSE '\x00'::bytea END AS mark
        FROM ahead WHERE id <= coalesce((SELECT id FROM reach), $3) ORDER BY id LIMIT $5
 )
-SELECT count(*) AS events, max(id) AS last_id, array_agg(number - 1) FILTER (WHERE mine) AS numbers,
-       max(octet_length(payload)) FILTER (WHERE mine) AS largest,
-       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') FILTER (WHERE mine) AS body
+SELECT count(*) AS events, max(id) AS last_id, string_agg(mark, '') AS marked,
+       max(octet_length(payload)) FILTER (WHERE mark = '\x01') AS largest,
+       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') FILTER (WHERE mark = '\x01') AS body
   FROM page;
 
 -- name: shared_new_events
 -- As new_events, for partition $6 of $7.
-SELECT count(*) AS events, max(id) AS last_id, array_agg(number - 1) FILTER (WHERE mine) AS numbers,
-       max(octet_length(payload)) FILTER (WHERE mine) AS largest,
-       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') FILTER (WHERE mine) AS body
-  FROM (SELECT *, row_number() OVER (ORDER BY id) AS number, outbox.partition_of(entity_id, $7) = $6 AS mine
+SELECT count(*) AS events, max(id) AS last_id, string_agg(mark, '') AS marked,
+       max(octet_length(payload)) FILTER (WHERE mark = '\x01') AS largest,
+       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') FILTER (WHERE mark = '\x01') AS body
+  FROM (SELECT *, CASE WHEN outbox.partition_of(entity_id, $7) = $6 THEN '\x01'::bytea ELSE '\x00'::bytea END AS mark
           FROM outbox.event
          WHERE id > $1 AND id <= $2 AND pg_visible_in_snapshot(xid, $3) AND NOT pg_visible_in_snapshot(xid, $4)
          ORDER BY id

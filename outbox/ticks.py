@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from outbox import sql
-from outbox.batch import WHOLE, Batch, Run, runs_of
+from outbox.batch import WHOLE, Batch, Run
 from outbox.connection import translated
 from outbox.errors import OutboxDamaged, OutboxUnreadable
 from outbox.position import Position
@@ -36,6 +36,7 @@ class Ticks:
 
     def __init__(self, pool: asyncpg.Pool, share: Share = WHOLE) -> None:
         self._pool = pool
+        self.share = share
         self._share: tuple[int, ...] = () if share == WHOLE else (share.number, share.of)
         self._seen: tuple[int | None, Snapshot | None, int | None, int | None] = _NOTHING
 
@@ -248,10 +249,8 @@ def _batch(pages: Sequence[tuple[int, int, asyncpg.Record]], reached: Position) 
     """One batch of consecutive *pages*: each with the ms of its tick and its first number."""
     runs: list[Run] = []
     for ms, index, page in pages:
-        if page["numbers"] is not None:
-            runs += runs_of(ms, (index + number for number in page["numbers"]))
-        elif page["body"] is not None:
-            runs.append(Run(ms, index, page["events"]))
+        if page["body"] is not None:
+            runs.append(Run(ms, index, page["events"], page["marked"] or b""))
     return Batch(
         tuple(runs),
         b"".join(page["body"] or b"" for _, _, page in pages),

@@ -58,6 +58,8 @@ class Relay:
         self._places = places
         self._letters = letters
         self._limits = limits
+        # Of all partitions, so that what is left for this one is a batch.
+        self._page_size = limits.batch_size * ticks.share.of
         self._epoch = epoch
         self._after_a_crash = after_a_crash
         self._save = save
@@ -141,7 +143,7 @@ class Relay:
         while True:
             until = self._unused[0] if self._unused else None
             source = self._ticks.batches_after(
-                self._known.position, size=self._limits.batch_size, until=until
+                self._known.position, size=self._page_size, until=until
             )
             async with read_ahead(source, depth=_READ_AHEAD) as batches:
                 async for batch in batches:

@@ -89,7 +89,7 @@ class EventStream:
         StreamFenced, StreamRefused or StreamUnavailable; in each case nothing may be taken as
         appended.
         """
-        runs = [number for run in batch.runs for number in (run.ms, run.index, run.count)]
+        runs = [one for run in batch.runs for one in (run.ms, run.index, run.count, run.marked)]
         with translated():
             try:
                 answer = await self._evaluate(epoch, str(after), batch.packed, *runs)
