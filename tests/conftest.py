@@ -3,7 +3,6 @@
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -11,15 +10,12 @@ import pytest
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis_servers import IN_MEMORY, Flavour, running
-from servers import Connect, cloned
+from servers import IN_A_HURRY, SCHEMA, Connect, cloned, postgres_running, with_schema
 
 from embedded.postgres import Postgres, wheel_binaries
 from embedded.valkey import Valkey
 
-SCHEMA = Path(__file__).resolve().parents[1] / "schema.sql"
-
-_POSTGRES_SETTINGS = {
-    "fsync": "off",
+_POSTGRES_SETTINGS = IN_A_HURRY | {
     "max_connections": "200",
     "max_prepared_transactions": "20",
     # A test that looks at a plan runs ANALYZE itself, or its answer would depend on the moment.
@@ -31,22 +27,15 @@ _CLOSE_TIMEOUT_S = 10.0
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    server = Postgres(tmp_path_factory.mktemp("servers") / "postgres", _POSTGRES_SETTINGS)
-    server.start()
-    try:
+    folder = tmp_path_factory.mktemp("servers") / "postgres"
+    with postgres_running(folder, _POSTGRES_SETTINGS) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    server = Valkey(tmp_path_factory.mktemp("servers") / "valkey", {"save": "", "appendonly": "no"})
-    server.start()
-    try:
+    with running(tmp_path_factory.mktemp("servers") / "valkey") as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -135,3 +124,43 @@ def each_redis_url(each_redis_server: Valkey) -> str:
         client.flushall()
         client.script_flush()
     return each_redis_server.url
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A server that the tests of one module may kill.
+
+    It has no prepared transactions: where they are in use nobody may ring the bell.
+    """
+    with postgres_running(tmp_path_factory.mktemp("servers") / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A server that the tests of one module may kill; it keeps nothing."""
+    with running(tmp_path_factory.mktemp("servers") / "valkey") as server:
+        yield server
+
+
+@pytest.fixture
+async def own_database(postgres: Postgres) -> AsyncIterator[str]:
+    """The address of a database with the schema and no rows, on the module's own server."""
+    postgres.start()
+    async with with_schema(postgres) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def own_redis_url(valkey: Valkey) -> str:
+    """The address of the module's own server, without a key."""
+    valkey.start()
+    with BlockingRedis.from_url(valkey.url) as client:
+        client.flushall()
+    return valkey.url
+
+
+@pytest.fixture
+async def own_redis(own_redis_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(own_redis_url, decode_responses=True) as client:
+        yield client

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = ROOT / "schema.sql"
+# Many run at once on one machine, and nobody asks them.
+_DEFAULTS = {"PUBLISHER_HTTP_ADDRESS": "off"}
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: float = 30) -> None:
@@ -31,7 +33,7 @@ class Publisher:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "publisher"],
                 cwd=ROOT,
-                env=inherited | environment,
+                env=inherited | _DEFAULTS | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -41,10 +43,24 @@ class Publisher:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def holder(self) -> str:
+        """What it calls itself in the table of leases. Raises IndexError before it has started."""
+        name: str = self.lines("publisher.started")[0]["holder"]
+        return name
+
     def kill(self) -> None:
         """End it without a word, as a power cut would."""
         self._process.kill()
         self._process.wait()
+
+    def freeze(self) -> None:
+        """Let it stand still in the middle of whatever it does."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on where it stood still."""
+        self._process.send_signal(signal.SIGCONT)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, *, within_s: float = 30) -> int:
         """Ask it to end; its exit code."""
@@ -71,3 +87,27 @@ class Publisher:
         except ValueError as exc:
             raise ValueError(whole) from exc
         return [line for line in lines if event in (None, line["event"])]
+
+
+class Start(Protocol):
+    """Starts one more publisher; names and values for its environment."""
+
+    def __call__(self, **environment: str) -> Publisher: ...
+
+
+@contextmanager
+def publishers(dsn: str, redis_url: str, folder: Path) -> Iterator[Start]:
+    """Start any number between *dsn* and *redis_url*; none outlives the block."""
+    started: list[Publisher] = []
+
+    def start(**environment: str) -> Publisher:
+        here = {"DATABASE_URL": dsn, "REDIS_URL": redis_url}
+        log_file = folder / f"publisher-{len(started) + 1}.log"
+        started.append(Publisher(log_file, here | environment))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for publisher in started:
+            publisher.kill()

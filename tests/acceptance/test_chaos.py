@@ -17,8 +17,9 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from processes import SCHEMA, Publisher, eventually
+from processes import Publisher, eventually
 from redis.asyncio import Redis
+from servers import IN_A_HURRY, SCHEMA, postgres_running
 
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
@@ -54,24 +55,9 @@ REFUSED = (
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    settings = {"fsync": "off", "max_connections": "60", "deadlock_timeout": "50ms"}
-    server = Postgres(tmp_path_factory.mktemp("chaos") / "postgres", settings)
-    server.start()
-    try:
+    settings = IN_A_HURRY | {"max_connections": "60", "deadlock_timeout": "50ms"}
+    with postgres_running(tmp_path_factory.mktemp("chaos") / "postgres", settings) as server:
         yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    folder = tmp_path_factory.mktemp("chaos") / "valkey"
-    server = Valkey(folder, {"save": "", "appendonly": "no"})
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 class Writer:

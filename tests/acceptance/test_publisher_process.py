@@ -3,13 +3,13 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from processes import SCHEMA, Publisher, eventually
+from processes import Publisher, Start, eventually, publishers
 from redis.asyncio import Redis
 
 from embedded.postgres import Postgres
@@ -22,66 +22,20 @@ INSERT = (
 )
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A server that these tests may kill; without prepared transactions, so the bell is in use."""
-    server = Postgres(tmp_path_factory.mktemp("process") / "postgres")
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """A server that these tests may kill; it keeps nothing."""
-    folder = tmp_path_factory.mktemp("process") / "valkey"
-    server = Valkey(folder, {"save": "", "appendonly": "no"})
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+@pytest.fixture
+def dsn(own_database: str) -> str:
+    return own_database
 
 
 @pytest.fixture
-async def dsn(postgres: Postgres) -> str:
-    postgres.start()
-    admin = await asyncpg.connect(postgres.dsn())
-    name = await admin.fetchval("SELECT 'test_' || replace(gen_random_uuid()::text, '-', '')")
-    await admin.execute(f"CREATE DATABASE {name}")
-    await admin.close()
-    connection = await asyncpg.connect(postgres.dsn(name))
-    await connection.execute(SCHEMA.read_text("utf-8"))
-    await connection.close()
-    return postgres.dsn(name)
+def redis(own_redis: Redis) -> Redis:
+    return own_redis
 
 
 @pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
-    valkey.start()
-    async with Redis.from_url(valkey.url, decode_responses=True) as client:
-        await client.flushall()
-        yield client
-
-
-@pytest.fixture
-def start(
-    dsn: str, valkey: Valkey, redis: Redis, tmp_path: Path
-) -> Iterator[Callable[[], Publisher]]:
-    """Start a publisher; all log into one file, and none outlives the test."""
-    assert redis
-    started: list[Publisher] = []
-
-    def start() -> Publisher:
-        environment = {"DATABASE_URL": dsn, "REDIS_URL": valkey.url}
-        started.append(Publisher(tmp_path / "publisher.log", environment))
-        return started[-1]
-
-    yield start
-    for publisher in started:
-        publisher.kill()
+def start(dsn: str, own_redis_url: str, tmp_path: Path) -> Iterator[Start]:
+    with publishers(dsn, own_redis_url, tmp_path) as start:
+        yield start
 
 
 async def write(dsn: str, name: str, count: int = 1) -> None:
@@ -120,7 +74,7 @@ async def entries(redis: Redis) -> list[tuple[str, dict[str, str]]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_asked_to_end_it_ends_at_once_and_leaves_its_checkpoint(
-    start: Callable[[], Publisher], dsn: str, redis: Redis, number: signal.Signals
+    start: Start, dsn: str, redis: Redis, number: signal.Signals
 ) -> None:
     publisher = start()
     await write(dsn, "a", 3)
@@ -129,31 +83,34 @@ async def test_asked_to_end_it_ends_at_once_and_leaves_its_checkpoint(
     assert await publisher.stop(number, within_s=5) == 0
     assert time.monotonic() - asked < 2
     connection = await asyncpg.connect(dsn)
-    checkpoint = await connection.fetchval(
-        "SELECT format('%s-%s', ms, seq) FROM outbox.checkpoint WHERE name = 'publisher'"
-    )
+    checkpoint = await connection.fetchrow("SELECT * FROM outbox.checkpoint")
+    lease = await connection.fetchrow("SELECT name, holder FROM outbox.lease")
+    members = await connection.fetchval("SELECT count(*) FROM outbox.member")
     await connection.close()
     last, _ = (await entries(redis))[-1]
-    assert checkpoint == last
+    assert checkpoint is not None
+    assert checkpoint["name"] == KEY
+    assert f"{checkpoint['ms']}-{checkpoint['seq']}" == last
+    assert f"{checkpoint['end_ms']}-{checkpoint['end_seq']}" == last
+    assert (tuple(lease or ()), members) == ((KEY, None), 0)
     [line] = publisher.lines("publisher.stopped")
-    assert line["place"] == last
+    assert line["holder"] == publisher.holder
 
 
 async def test_its_log_is_json_where_there_is_no_terminal(
-    start: Callable[[], Publisher], dsn: str, redis: Redis
+    start: Start, dsn: str, redis: Redis
 ) -> None:
     publisher = start()
     await write(dsn, "a")
     await published(redis, 1)
     await publisher.stop()
     lines = publisher.lines()
-    assert [line["event"] for line in lines][0::2] != []
     assert all({"event", "level", "timestamp"} <= set(line) for line in lines)
     assert (lines[0]["event"], lines[-1]["event"]) == ("publisher.started", "publisher.stopped")
 
 
 async def test_killed_and_started_again_it_goes_on_exactly(
-    start: Callable[[], Publisher], dsn: str, redis: Redis
+    start: Start, dsn: str, redis: Redis
 ) -> None:
     count = 0
     for n in range(4):
@@ -192,13 +149,13 @@ async def is_held_up(publisher: Publisher, reason: str) -> None:
 
 @pytest.mark.parametrize("ends", ["kill", "stop"])
 async def test_it_goes_on_when_postgresql_is_back(
-    start: Callable[[], Publisher], postgres: Postgres, dsn: str, redis: Redis, ends: str
+    start: Start, postgres: Postgres, dsn: str, redis: Redis, ends: str
 ) -> None:
     publisher = start()
     await write(dsn, "before")
     await published(redis, 1)
     await asyncio.to_thread(postgres.kill if ends == "kill" else postgres.stop)
-    await is_held_up(publisher, "OutboxUnavailable")
+    await is_held_up(publisher, "postgres_away")
     await asyncio.to_thread(postgres.start)
     await write(dsn, "after")
     await published(redis, 2)
@@ -210,14 +167,14 @@ async def test_it_goes_on_when_postgresql_is_back(
 
 
 async def test_it_fills_the_stream_again_when_redis_is_back_empty(
-    start: Callable[[], Publisher], valkey: Valkey, dsn: str, redis: Redis
+    start: Start, valkey: Valkey, dsn: str, redis: Redis
 ) -> None:
     publisher = start()
     await write(dsn, "before", 10)
     await published(redis, 10)
     before = await entries(redis)
     await asyncio.to_thread(valkey.kill)
-    await is_held_up(publisher, "StreamUnavailable")
+    await is_held_up(publisher, "redis_away")
     await write(dsn, "meanwhile", 10)
     await asyncio.to_thread(valkey.start)
     await published(redis, 20)
@@ -229,7 +186,7 @@ async def test_it_fills_the_stream_again_when_redis_is_back_empty(
 
 
 async def test_it_may_be_started_before_its_servers(
-    start: Callable[[], Publisher], postgres: Postgres, valkey: Valkey, dsn: str, redis: Redis
+    start: Start, postgres: Postgres, valkey: Valkey, dsn: str, redis: Redis
 ) -> None:
     await write(dsn, "before")
     await asyncio.to_thread(postgres.stop)
@@ -237,7 +194,7 @@ async def test_it_may_be_started_before_its_servers(
     publisher = start()
 
     async def is_away() -> bool:
-        return bool(publisher.log_file.exists() and publisher.lines("publisher.held_up"))
+        return bool(publisher.lines("lease.not_renewed"))
 
     await eventually(is_away)
     await asyncio.to_thread(valkey.start)
