@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 _WORD = re.compile(r"([A-Z]{2,}) (.*)", re.DOTALL)
-# Redis before 7 wraps what happens inside of a script, and says ERR before it.
-_WRAPPED = re.compile(r"Error running script .*?@user_script: ?\d+: -?([A-Z]{2,}) (.*)", re.DOTALL)
+# Redis before 7 wraps what happens inside of a script.
+_WRAPPED = re.compile(
+    r"(?:Error running script .*?)?@user_script: ?\d+: -?([A-Z]{2,}) (.*)", re.DOTALL
+)
 _NO_RIGHT_IN_SCRIPT = re.compile(r"ACL failure in script|can't run this command or subcommand")
 _PLACE_IN_SCRIPT = re.compile(r" script: (?:\w+, )?on @user_script:\d+\.$")
 

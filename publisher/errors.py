@@ -48,3 +48,7 @@ class IdentityChanged(CatalogStreamError):
 
 class ReplayRefused(CatalogStreamError):
     """Events cannot be written again from there, or into that stream."""
+
+
+class ServerUnfit(CatalogStreamError):
+    """The Redis server would lose events or cannot take them."""

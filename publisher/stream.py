@@ -24,6 +24,7 @@ from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
 from publisher.answers import answer_of, reason_of
 from publisher.errors import StreamBehind, StreamFenced, StreamForeign
+from publisher.keys import epoch_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,8 +74,7 @@ class EventStream:
         # redis-py types every answer as all that any of its settings could make of it.
         self._redis: Any = redis
         self._key = key
-        # In the same slot of a cluster: by the key's own hash tag, or by all of the key.
-        self._epoch_key = f"{key}:epoch" if "{" in key else f"{{{key}}}:epoch"
+        self._epoch_key = epoch_key(key)
         self._sha = ""
 
     @property
