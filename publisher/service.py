@@ -29,6 +29,7 @@ from publisher.observing import Observer, StateLog
 from publisher.pacing import Pacing
 from publisher.partition import Partition
 from publisher.place import Places
+from publisher.start import until_fit
 from publisher.stream import EventStream
 from publisher.ticker import Ticker
 from publisher.trimmer import Trimmer
@@ -97,12 +98,16 @@ async def run(
         trimmers={key: Trimmer(redis, key, _keep(settings)) for key in partitions},
     )
 
+    checked = asyncio.Event()
+
     def health() -> Health:
-        known = _known(leading, housekeeping, state)
+        known = _known(leading, housekeeping, state, checked=checked.is_set())
         return health_of(known, max_age_s=settings.ready_max_age_s)
 
     log.info("publisher.started", holder=member.holder, streams=settings.stream_keys)
     async with serving(settings, metrics, health):
+        await until_fit(redis, settings.stream_keys, pacing, stop, dice=random.random)
+        checked.set()
         # The ticker stops last, because workers wait for it.
         stop_the_rest = asyncio.Event()
         try:
@@ -131,10 +136,12 @@ def _keep(settings: Settings) -> Limits:
     )
 
 
-def _known(leading: Leading, housekeeping: Housekeeping, ticks: StateLog) -> Known:
+def _known(
+    leading: Leading, housekeeping: Housekeeping, ticks: StateLog, *, checked: bool
+) -> Known:
     seen = housekeeping.seen
     return Known(
-        checked=True,
+        checked=checked,
         leads=tuple(leading.streams),
         stands_by=leading.stands_by,
         oldest_unpublished_s=seen.oldest_s if seen else None,

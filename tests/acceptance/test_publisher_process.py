@@ -194,7 +194,7 @@ async def test_it_may_be_started_before_its_servers(
     publisher = start()
 
     async def is_away() -> bool:
-        return bool(publisher.lines("lease.not_renewed"))
+        return bool(publisher.lines("publisher.held_up"))
 
     await eventually(is_away)
     await asyncio.to_thread(valkey.start)
