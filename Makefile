@@ -9,7 +9,8 @@ override CSV := $(value CSV)
 override SQL := $(value SQL)
 override CMD := $(value CMD)
 override REASON := $(value REASON)
-export CSV SQL CMD REASON
+override GROUP := $(value GROUP)
+export CSV SQL CMD REASON GROUP
 
 AS_JSON = $(if $(filter 1 yes,$(JSON)),--json)
 
@@ -20,7 +21,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import schema status pause resume test check format chaos bench lock clean
+.PHONY: help run reset psql redis-cli import schema status group-drop pause resume test check format chaos bench lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -52,9 +53,15 @@ schema: $(RUN_STAMP) ## Apply schema.sql; with CDN_BASE_URL= manifests must be b
 	@$(PYTHON) -m embedded psql --quiet --file schema.sql \
 	  $(if $(CDN_BASE_URL),--command "SELECT catalog.set_cdn_base_url('$(CDN_BASE_URL)')")
 
-status: $(RUN_STAMP) ## How far table, publisher and stream are (JSON=1 for programs)
+status: $(RUN_STAMP) ## How far table, publisher and streams are (JSON=1 for programs, WATCH=1)
 	@$(KNOWN)
-	@$(SERVERS) $(PYTHON) -m publisher status $(AS_JSON)
+	@$(SERVERS) $(PYTHON) -m publisher status $(AS_JSON) $(if $(filter 1 yes,$(WATCH)),--watch)
+
+group-drop: $(RUN_STAMP) ## Declare a consumer group dead: GROUP=name (asks; DRY_RUN=1, YES=1)
+	@test -n "$$GROUP" || { echo "usage: make group-drop GROUP=name [DRY_RUN=1] [YES=1]" >&2; exit 2; }
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher group-drop $(AS_JSON) $(if $(filter 1 yes,$(DRY_RUN)),--dry-run) \
+	  $(if $(filter 1 yes,$(YES)),--yes) -- "$$GROUP"
 
 pause: $(RUN_STAMP) ## Stop publishing in every process: REASON="…"
 	@test -n "$$REASON" || { echo "usage: make pause REASON=\"why\"" >&2; exit 2; }

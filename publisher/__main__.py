@@ -31,11 +31,26 @@ def run(context: typer.Context) -> None:
 @app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+    watch: Annotated[bool, typer.Option("--watch", help="Again each second.")] = False,  # noqa: FBT002
 ) -> None:
     """The way from commit to consumer: what waits where."""
     from publisher.commands import console, status  # noqa: PLC0415 - rich is slow to import
 
-    work = status.show(_settings(), as_json=as_json)
+    work = status.run(_settings(), as_json=as_json, watch=watch)
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
+@app.command()
+def group_drop(
+    name: Annotated[str, typer.Argument(help="The consumer group.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Declare a consumer group dead: nothing is kept for it any more."""
+    from publisher.commands import console, group_drop  # noqa: PLC0415
+
+    work = group_drop.run(_settings(), name, yes=yes, dry_run=dry_run, as_json=as_json)
     raise typer.Exit(asyncio.run(console.reported(work)))
 
 

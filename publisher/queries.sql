@@ -10,6 +10,21 @@ SELECT current_setting('max_prepared_transactions')::int > 0;
 -- name: newest_tick
 SELECT ms, total_before + events AS total FROM outbox.tick ORDER BY ms DESC LIMIT 1;
 
+-- name: ticks_at
+-- For each of the milliseconds $1, the tick whose IDs may include it.
+SELECT asked.ms AS asked_ms, t.ms, t.events, t.total_before
+  FROM unnest($1::bigint[]) AS asked (ms)
+ CROSS JOIN LATERAL (
+       SELECT o.ms, o.events, o.total_before FROM outbox.tick AS o WHERE o.ms <= asked.ms ORDER BY o.ms DESC LIMIT 1
+       ) AS t;
+
+-- name: checkpoints
+SELECT name, ms, seq, end_ms, end_seq FROM outbox.checkpoint WHERE name = ANY ($1::text[]);
+
+-- name: count_dead_letters_between
+-- In the stream $1: they have numbers, but were never appended.
+SELECT count(*) FROM outbox.dead_letter WHERE stream = $1 AND (ms, seq) > ($2, $3) AND (ms, seq) < ($4, $5);
+
 -- name: not_in_a_tick
 -- Committed since the last tick: written after it, or by transactions that were under way then.
 WITH last AS (

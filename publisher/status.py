@@ -1,37 +1,69 @@
-"""The way from commit to consumer, as numbers."""
+"""The way from commit to consumer, as numbers, and what is wrong with it.
+
+What only PostgreSQL or only Redis knows is None while that server is away.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from outbox import checkpoints, sql
-from outbox.connection import translated
-from outbox.position import ORIGIN, Position
-
 if TYPE_CHECKING:
-    import asyncpg
+    from collections.abc import Iterator
 
-    from outbox.ticks import Ticks
-    from publisher.stream import EventStream
-
-_SQL = sql.load("publisher")
 _TOO_OLD_S = 30.0
+_BUDGET_TOO_SHORT_H = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class GroupStatus:
-    """A consumer group, with its distances counted in events."""
+    """A consumer group of one stream."""
 
     name: str
     last_delivered: str
-    behind: int
-    """Committed events that it has not been given yet."""
+    unread_s: float | None
+    """The age of the oldest entry that it has not been given."""
     pending: int
     """Given to it and not acknowledged."""
-    fell_off: int
+    unacknowledged_s: float | None
+    """The age of the oldest of them that the stream still holds."""
+    gone: int
+    """Of the pending ones, those that the stream no longer holds; counted to 10,000."""
+    consumers: int
+    last_seen_s: float | None
+    """How long ago one of its consumers asked for anything."""
+    behind: int | None = None
+    """Events that it has not been given yet; of several partitions, those in ticks."""
+    behind_exact: bool = False
+    """Otherwise an estimate, as with every such pair: see Distances."""
+    fell_off: int | None = None
     """Events that it was never given and that the stream no longer holds."""
+    fell_off_exact: bool = False
+    budget_left_h: float | None = None
+    """When it will lose entries, if it stays where it is; None while it keeps up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stream; there is one for each partition."""
+
+    key: str
+    checkpoint: str | None = None
+    backlog: int | None = None
+    """Events in ticks that it does not hold yet."""
+    backlog_exact: bool = False
+    length: int | None = None
+    first: str | None = None
+    first_s: float | None = None
+    """The age of the first entry."""
+    last: str | None = None
+    memory_bytes: int | None = None
+    """As Redis estimates it, with what its groups have pending."""
+    entries_bytes: int | None = None
+    budget_bytes: int = 0
+    entries_per_s: float | None = None
+    """Added over the last ten minutes."""
+    groups: list[GroupStatus] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,84 +80,47 @@ class Holder:
 class Status:
     """Everything between a commit and its consumers."""
 
-    backlog: int
-    """Committed events that the stream does not hold yet."""
+    away: dict[str, str]
+    """What each server that cannot be asked said, or how it failed."""
+    backlog: int | None
+    """Committed events that the streams do not hold yet."""
+    backlog_exact: bool
     oldest_unpublished_s: float | None
     last_tick: str | None
-    published_total: int
-    checkpoint: str | None
-    stream_length: int
-    stream_first: str | None
-    stream_last: str | None
-    groups: list[GroupStatus]
-    xmin_held_by: list[Holder]
+    committed_total: int | None
+    """Since the outbox began."""
+    streams: list[StreamStatus]
+    xmin_held_by: list[Holder] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
         """What is not as it should be, a sentence each."""
-        found = []
+        return [*self._old_backlog(), *(one for stream in self.streams for one in _slow(stream))]
+
+    def _old_backlog(self) -> Iterator[str]:
         if self.oldest_unpublished_s is not None and self.oldest_unpublished_s > _TOO_OLD_S:
-            found.append(
+            yield (
                 f"the oldest unpublished event has waited {self.oldest_unpublished_s:.0f} s:"
                 " is the publisher running? its log says what holds it up"
             )
-        found += [
-            f"group {group.name} has missed {group.fell_off} events that the stream no longer"
-            " holds: it needs a snapshot"
-            for group in self.groups
-            if group.fell_off
-        ]
-        return found
 
 
-async def gather(pool: asyncpg.Pool, ticks: Ticks, stream: EventStream) -> Status:
-    """Ask both servers. Raises OutboxUnavailable, StreamUnavailable or StreamRefused."""
-    with translated():
-        newest = await pool.fetchrow(_SQL["newest_tick"])
-        [waiting] = await pool.fetch(_SQL["not_in_a_tick"])
-        holders = await pool.fetch(_SQL["xmin_holders"])
-    checkpoint = await checkpoints.load(pool, stream.key)
-    overview = await stream.overview()
-    committed = (newest["total"] if newest else 0) + waiting["events"]
-    published = await total_at(ticks, overview.last)
-    # Counted from the front, so that a group at the very end of a trimmed stream is not "behind".
-    lost_before = await total_at(ticks, overview.first) - 1 if overview.first else published
-    groups = []
-    for group in overview.groups:
-        delivered = await total_at(ticks, group.last_delivered)
-        groups.append(
-            GroupStatus(
-                name=group.name,
-                last_delivered=str(group.last_delivered),
-                behind=committed - delivered,
-                pending=group.pending,
-                fell_off=max(lost_before - delivered, 0),
+def _slow(stream: StreamStatus) -> Iterator[str]:
+    for group in stream.groups:
+        who = f"group {group.name} of {stream.key}"
+        if group.fell_off:
+            about = "" if group.fell_off_exact else "about "
+            yield (
+                f"{who} has missed {about}{group.fell_off:,} events that the stream no longer"
+                " holds: it needs a snapshot"
             )
-        )
-    return Status(
-        backlog=committed - published,
-        oldest_unpublished_s=await _oldest_age_s(ticks, overview.last, waiting["oldest_age_s"]),
-        last_tick=str(newest["ms"]) if newest else None,
-        published_total=published,
-        checkpoint=str(checkpoint.position) if checkpoint else None,
-        stream_length=overview.length,
-        stream_first=str(overview.first) if overview.first else None,
-        stream_last=str(overview.last) if overview.last != ORIGIN else None,
-        groups=groups,
-        xmin_held_by=[Holder(**dict(row)) for row in holders],
-    )
-
-
-async def total_at(ticks: Ticks, position: Position) -> int:
-    """How many events there are up to *position*, since the outbox began."""
-    tick = await ticks.around(position)
-    if tick is None:
-        return 0
-    return tick.total_before + min(tick.events, position.index_in(tick.ms) + 1)
-
-
-async def _oldest_age_s(ticks: Ticks, last: Position, unticked_s: float | None) -> float | None:
-    async for batch in ticks.batches_after(last, size=1):
-        written = datetime.fromisoformat(next(iter(batch)).timestamp)
-        return max((datetime.now(UTC) - written).total_seconds(), 0.0)
-    return unticked_s
+        if group.gone:
+            yield (
+                f"{who} has not acknowledged {group.gone:,} entries that the stream no longer"
+                " holds: if their consumer is gone, it needs a snapshot"
+            )
+        if group.budget_left_h is not None and group.budget_left_h <= _BUDGET_TOO_SHORT_H:
+            yield (
+                f"{who} will lose entries in {group.budget_left_h:.1f} h, when the stream's"
+                " memory budget is spent: bring its consumers back, or make group-drop"
+            )

@@ -1,58 +1,84 @@
-"""``status`` on the screen, and as JSON."""
+"""``status`` on the screen, and as JSON; once, or again each second."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from rich.live import Live
 
-from publisher import status
-from publisher.commands.console import Exit, opened, screen
+from publisher.commands import console
+from publisher.commands.console import Exit
+from publisher.commands.overview import overview
+from publisher.survey import survey
 
 if TYPE_CHECKING:
     from publisher.settings import Settings
     from publisher.status import Status
 
+_AGAIN_AFTER_S = 1.0
 
-async def show(settings: Settings, *, as_json: bool) -> int:
-    """Print the status; the exit code."""
-    async with opened(settings) as servers:
-        now = await status.gather(servers.pool, servers.ticks, servers.streams[0])
+
+async def run(settings: Settings, *, as_json: bool, watch: bool) -> int:
+    """Show the status; the exit code is that of the last one shown."""
+    async with console.opened(settings) as servers:
+        if not watch:
+            now = await survey(settings, servers.pool, servers.redis)
+            _show(now, as_json=as_json)
+            return _exit_code(now)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        on_screen = console.screen.is_terminal and not as_json
+        live = Live(console=console.screen, auto_refresh=False, screen=True) if on_screen else None
+        code = Exit.FINE
+        with live or nullcontext():
+            while not stop.is_set():
+                asking = asyncio.ensure_future(survey(settings, servers.pool, servers.redis))
+                if not await _finished(asking, stop):
+                    break
+                now = asking.result()
+                code = _exit_code(now)
+                if live:
+                    live.update(overview(now), refresh=True)
+                else:
+                    _show(now, as_json=as_json)
+                await _pause(stop)
+    return code
+
+
+def _show(now: Status, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(now) | {"problems": now.problems}))  # noqa: T201
+        print(json.dumps(asdict(now) | {"problems": now.problems}), flush=True)  # noqa: T201
     else:
-        _print(now, settings.stream_key)
+        console.screen.print(overview(now))
+        for said in now.away.values():
+            console.notes.print(said, style="red", highlight=False, markup=False)
+
+
+def _exit_code(now: Status) -> Exit:
+    if now.away:
+        return Exit.UNREACHABLE
     return Exit.DEGRADED if now.problems else Exit.FINE
 
 
-def _print(now: Status, stream_key: str) -> None:
-    way = Table.grid(padding=(0, 2))
-    way.add_column(style="bold")
-    age = now.oldest_unpublished_s
-    waiting = f", the oldest for {age:.1f} s" if age is not None else ""
-    way.add_row("backlog", f"{now.backlog:,} events{waiting}")
-    way.add_row("last tick", now.last_tick or "none yet")
-    way.add_row("published", f"{now.published_total:,} events in all")
-    way.add_row("checkpoint", now.checkpoint or "none yet")
-    ends = f", {now.stream_first} to {now.stream_last}" if now.stream_first else ""
-    way.add_row(f"stream {stream_key}", f"{now.stream_length:,} entries{ends}")
-    screen.print(way)
-    if now.groups:
-        groups = Table("group", "behind", "pending", "last delivered", "fell off", box=None)
-        for group in now.groups:
-            fell_off = f"[red]{group.fell_off:,} lost[/red]" if group.fell_off else "no"
-            groups.add_row(
-                group.name,
-                f"{group.behind:,}",
-                f"{group.pending:,}",
-                group.last_delivered,
-                fell_off,
-            )
-        screen.print(groups)
-    for holder in now.xmin_held_by:
-        age_s = f" for {holder.age_s:.0f} s" if holder.age_s is not None else ""
-        screen.print(f"xmin held by {holder.kind} {holder.name} {holder.detail}{age_s}")
-    for problem in now.problems:
-        screen.print(f"[red]degraded:[/red] {problem}")
+async def _finished(asking: asyncio.Future[Status], stop: asyncio.Event) -> bool:
+    """Wait for *asking*, or until *stop* is set; whether it was finished."""
+    stopping = asyncio.ensure_future(stop.wait())
+    waits: list[asyncio.Future[Any]] = [asking, stopping]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not asking.done():
+            asking.cancel()
+    return asking.done() and not asking.cancelled()
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), _AGAIN_AFTER_S)

@@ -1,0 +1,146 @@
+"""The status on one screen of eighty columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from publisher.status import GroupStatus, Status, StreamStatus
+
+_ROWS = 6
+_TENTHS_BELOW_S, _MINUTE_S, _HOUR_S, _DAY_S = 10, 60, 3600, 86_400
+_MB = 1 << 20
+
+
+def overview(now: Status) -> RenderableType:
+    """All of *now* that fits; ``--json`` has the rest."""
+    parts: list[RenderableType] = [_way(now)]
+    if "redis" not in now.away:
+        parts += [Text(), _streams(now.streams)]
+        if any(stream.groups for stream in now.streams):
+            parts += [Text(), _groups(now.streams)]
+    for holder in now.xmin_held_by:
+        age = f" for {duration(holder.age_s)}" if holder.age_s is not None else ""
+        parts.append(Text(f"xmin held by {holder.kind} {holder.name} {holder.detail}{age}"))
+    parts += [_marked("away: ", said) for said in now.away.values()]
+    parts += [_marked("degraded: ", problem) for problem in now.problems]
+    return Group(*parts)
+
+
+def duration(seconds: float) -> str:
+    """In the unit that says most with two or three figures."""
+    if seconds < _TENTHS_BELOW_S:
+        return f"{seconds:.1f} s"
+    if seconds < 2 * _MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * _HOUR_S:
+        return f"{seconds / _MINUTE_S:.0f} min"
+    if seconds < 2 * _DAY_S:
+        return f"{seconds / _HOUR_S:.1f} h"
+    return f"{seconds / _DAY_S:.1f} d"
+
+
+def counted(events: int | None, *, exact: bool) -> str:
+    """A number of events; ``~`` before an estimate."""
+    if events is None:
+        return "?"
+    return f"{'' if exact else '~'}{events:,}"
+
+
+def _way(now: Status) -> Table:
+    way = Table.grid(padding=(0, 2))
+    way.add_column(style="bold")
+    if "postgresql" in now.away:
+        way.add_row("backlog", "unknown: PostgreSQL is away")
+        return way
+    age = now.oldest_unpublished_s
+    waiting = f", the oldest for {duration(age)}" if age is not None else ""
+    # Counted from the checkpoints then, and these follow the streams.
+    at_most = "at most " if "redis" in now.away else ""
+    backlog = counted(now.backlog, exact=now.backlog_exact or bool(at_most))
+    way.add_row("backlog", f"{at_most}{backlog} events{waiting}")
+    way.add_row("committed", f"{now.committed_total:,} events in all")
+    way.add_row("last tick", now.last_tick or "none yet")
+    if len(now.streams) == 1:
+        way.add_row("stream ends", now.streams[0].last or "before its first event")
+    return way
+
+
+def _streams(streams: Sequence[StreamStatus]) -> RenderableType:
+    table = _table("stream", "waiting", "entries", "memory", "of budget", "reaches back")
+    for stream in sorted(streams, key=lambda stream: -(stream.backlog or 0))[:_ROWS]:
+        table.add_row(
+            Text(stream.key),
+            counted(stream.backlog, exact=stream.backlog_exact),
+            f"{stream.length or 0:,}",
+            f"{(stream.memory_bytes or 0) / _MB:,.0f} MB",
+            f"{(stream.entries_bytes or 0) / (stream.budget_bytes or 1):.0%}",
+            _age([stream.first_s]),
+        )
+    return _with_rest(table, len(streams))
+
+
+def _groups(streams: Sequence[StreamStatus]) -> RenderableType:
+    """A row for each group, over all partitions: sums, and the worst of each age."""
+    table = _table("group", "behind", "for", "pending", "for", "missed", "seen", "lasts")
+    parts: dict[str, list[GroupStatus]] = {}
+    for stream in streams:
+        for group in stream.groups:
+            parts.setdefault(group.name, []).append(group)
+    names = sorted(parts, key=lambda name: -sum(part.behind or 0 for part in parts[name]))
+    for name in names[:_ROWS]:
+        of_it = parts[name]
+        gone = sum(part.gone for part in of_it)
+        fell_off = sum(part.fell_off or 0 for part in of_it)
+        missed = counted(fell_off + gone, exact=all(part.fell_off_exact for part in of_it))
+        lasts_h = [part.budget_left_h for part in of_it if part.budget_left_h is not None]
+        table.add_row(
+            Text(name),
+            counted(
+                None
+                if any(part.behind is None for part in of_it)
+                else sum(part.behind or 0 for part in of_it),
+                exact=all(part.behind_exact for part in of_it),
+            ),
+            _age(part.unread_s for part in of_it),
+            f"{sum(part.pending for part in of_it):,}",
+            _age(part.unacknowledged_s for part in of_it),
+            Text(missed, style="red") if fell_off + gone else "-",
+            _age([min((p.last_seen_s for p in of_it if p.last_seen_s is not None), default=None)]),
+            _age([min(lasts_h) * _HOUR_S if lasts_h else None]),
+        )
+    return _with_rest(table, len(names))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for number, column in enumerate(columns):
+        if number == 0:
+            table.add_column(column, no_wrap=True, overflow="ellipsis", min_width=12)
+        else:
+            table.add_column(column, no_wrap=True, justify="right")
+    return table
+
+
+def _with_rest(table: Table, rows: int) -> RenderableType:
+    if rows <= _ROWS:
+        return table
+    return Group(table, Text(f"and {rows - _ROWS} more: --json (make: JSON=1) has all"))
+
+
+def _age(seconds: Iterable[float | None]) -> str:
+    """The highest of them."""
+    known = [one for one in seconds if one is not None]
+    return duration(max(known)) if known else "-"
+
+
+def _marked(mark: str, said: str) -> Text:
+    return Text.assemble((mark, "red"), said)
