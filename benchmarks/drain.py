@@ -20,7 +20,7 @@ from benchmarks.row import Row
 from benchmarks.servers import SQL, STREAM_KEY, Servers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Redis
 
@@ -32,6 +32,7 @@ _LOOK_AT_MEMORY_EVERY = 20  # looks
 _TIMEOUT_S = 600.0
 _NAMES = {10_000: "10k", 300_000: "300k", 1_000_000: "1M", 5_000_000: "5M"}
 _OPEN = "open transaction"
+_ALSO_SHARED = (300_000, 1_000_000)
 _PEERS = ("textbook", "pipe_floor", "redis_benchmark")
 
 
@@ -78,6 +79,9 @@ async def run(servers: Servers, screen: Screen, *, quick: bool) -> list[Row]:
             known: Results = {}
             ours: Runs = {"one tick": bench.one_tick, "many ticks": bench.many_ticks}
             rows += await _measured(screen, bench, ours, peers, rounds, known)
+            if events in _ALSO_SHARED:
+                ours = {"4 partitions": bench.four_partitions, "put back after a loss": bench.heal}
+                rows += await _measured(screen, bench, ours, {}, rounds, known)
 
             screen.doing(f"drain {_NAMES[events]}: filling it beside an open transaction")
             await connection.execute(SQL["clear"])
@@ -135,6 +139,23 @@ class Backlog:
         async with started(self._servers, self._dsn, PUBLISHER) as program:
             return await self._watched(self.events, began, program)
 
+    async def four_partitions(self) -> Drained:
+        """Ours, into four streams."""
+        await self._quiet()
+        began = time.perf_counter()
+        partitions = {"CATALOG_EVENT_STREAM_PARTITIONS": "4"}
+        async with started(self._servers, self._dsn, PUBLISHER, **partitions) as program:
+            keys = [f"{STREAM_KEY}:{{{number}}}" for number in range(4)]
+            return await self._watched(self.events, began, program, keys)
+
+    async def heal(self) -> Drained:
+        """Ours, when the stream is deleted under a publisher that had nothing left to do."""
+        await self._quiet()
+        async with started(self._servers, self._dsn, PUBLISHER) as program:
+            await self._watched(self.events, time.perf_counter(), program)
+            await self._redis.delete(STREAM_KEY)
+            return await self._watched(self.events, time.perf_counter(), program)
+
     def peers(self, textbook_rows: int) -> Runs:
         """Those that can be run on this machine."""
         runs: Runs = {"textbook": partial(self._textbook, textbook_rows)}
@@ -163,16 +184,23 @@ class Backlog:
         return Drained(await pipes.out_of_nowhere(self._servers, program, events), 0, 0)
 
     async def _quiet(self) -> None:
-        """An empty stream, and nothing left to write to disk from before."""
+        """An empty stream that was never another, and nothing left to write to disk."""
         await self._redis.flushall()
+        await self._connection.execute(SQL["forget_checkpoints"])
         await self._connection.execute(SQL["checkpoint"])
 
-    async def _watched(self, events: int, began: float, program: Program | None) -> Drained:
-        """Look at the stream until it holds *events* entries."""
+    async def _watched(
+        self,
+        events: int,
+        began: float,
+        program: Program | None,
+        keys: Sequence[str] = (STREAM_KEY,),
+    ) -> Drained:
+        """Look at the streams at *keys* until they hold *events* entries."""
         first: tuple[float, int] | None = None
         looks = 0
         while True:
-            length = await self._redis.xlen(STREAM_KEY)
+            length = sum([await self._redis.xlen(key) for key in keys])
             now = time.perf_counter()
             if first is None and length:
                 first = now, length

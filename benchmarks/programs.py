@@ -27,7 +27,7 @@ _READY = b"place.found"
 _LOOK_EVERY_S = 0.01
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 15.0
-_OURS = ("CATALOG_", "PUBLISHER_", "PG", "LOG_LEVEL")
+_OURS = ("CATALOG_", "PUBLISHER_", "STREAM_", "OUTBOX_", "PG", "LOG_LEVEL")
 
 
 class Program:
@@ -60,11 +60,14 @@ class Program:
 
 
 @asynccontextmanager
-async def started(servers: Servers, dsn: str, program: tuple[str, ...]) -> AsyncIterator[Program]:
+async def started(
+    servers: Servers, dsn: str, program: tuple[str, ...], **settings: str
+) -> AsyncIterator[Program]:
     """Run *program* with Python, against both servers, until the block ends."""
     log = servers.folder / f"{program[1]}.log"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
     environment |= {"DATABASE_URL": dsn, "REDIS_URL": servers.redis_url}
+    environment |= {"PUBLISHER_HTTP_ADDRESS": "127.0.0.1:0"} | settings
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: ASYNC220 - starts, and is waited for elsewhere
             [sys.executable, *program],

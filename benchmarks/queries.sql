@@ -147,3 +147,6 @@ SELECT coalesce(sum(n_dead_tup), 0)::bigint
 -- name: show_statistics_now
 -- What other sessions have counted is visible once they have ended.
 SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot();
+
+-- name: forget_checkpoints
+DELETE FROM outbox.checkpoint;
