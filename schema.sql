@@ -208,9 +208,25 @@ CREATE TABLE IF NOT EXISTS outbox.event (
 -- The events of a transaction that outlived a tick are found by its number, in order, without a sort.
 CREATE INDEX IF NOT EXISTS event_by_transaction ON outbox.event (xid, id);
 
--- A partition is a stretch of time. Captures write into the newest one, whose default says which it is; a capture that
--- still writes into the one before, because it began before there was a newer one, does no harm.
-CREATE TABLE IF NOT EXISTS outbox.event_1 PARTITION OF outbox.event (stretch DEFAULT 1) FOR VALUES IN (1);
+-- A partition, event_<number>, is a stretch of time. Captures write into the newest one, whose default says which it is; a
+-- capture that still writes into one before, because it began before there was a newer one, does no harm.
+CREATE TABLE IF NOT EXISTS outbox.stretch (
+    number    integer PRIMARY KEY,
+    opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    opened_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    id_floor  bigint NOT NULL,  -- ids up to this one were drawn before; of those above, some may still lie in the stretch before
+    -- Which transactions were under way when a newer one had been opened, less those that were seen to have ended since:
+    -- they may still write into this one. Null until somebody has looked.
+    writers   text[]
+);
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM outbox.stretch) THEN
+        CREATE TABLE IF NOT EXISTS outbox.event_1 PARTITION OF outbox.event (stretch DEFAULT 1) FOR VALUES IN (1);
+        INSERT INTO outbox.stretch (number, id_floor) SELECT 1, s.last_value - (NOT s.is_called)::int FROM outbox.event_id AS s;
+    END IF;
+END $$;
 
 -- A tick is a stored snapshot. Its events are the rows visible in `snapshot` and not in `since`, the snapshot of the tick
 -- before it, ordered by id. They lie in two places, and each row says where:
@@ -262,11 +278,17 @@ CREATE TABLE IF NOT EXISTS outbox.checkpoint (
 ) WITH (fillfactor = 10);
 ALTER TABLE outbox.checkpoint ADD COLUMN IF NOT EXISTS end_ms bigint NOT NULL DEFAULT 0, ADD COLUMN IF NOT EXISTS end_seq bigint NOT NULL DEFAULT 0;
 
+-- The name of the partition of the day that a tick is in.
+CREATE OR REPLACE FUNCTION outbox.tick_partition(at_ms bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'tick_' || to_char(to_timestamp(at_ms / 86400000 * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD')
+$$;
+
 CREATE OR REPLACE FUNCTION outbox.ensure_tick_partition(at_ms bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     day  bigint := at_ms / 86400000;
-    name text := 'tick_' || to_char(to_timestamp(day * 86400) AT TIME ZONE 'UTC', 'YYYYMMDD');
+    name text := outbox.tick_partition(at_ms);
 BEGIN
     IF to_regclass('outbox.' || name) IS NULL THEN
         -- Made first and attached then, because that waits for no reader of outbox.tick, a dump for example.
@@ -746,7 +768,7 @@ $$;
 -- more than all the rest of its capture.
 CREATE OR REPLACE FUNCTION outbox.current_partition() RETURNS regclass
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'outbox.event'::regclass ORDER BY inhrelid DESC LIMIT 1
+    SELECT format('outbox.event_%s', max(number))::regclass FROM outbox.stretch
 $$;
 
 CREATE OR REPLACE FUNCTION outbox.checked_key(value text, source regclass) RETURNS text
@@ -1050,6 +1072,26 @@ BEGIN
     END IF;
 END $$;
 
+-- Write the trigger functions of a watched table, for the partition that is the newest now; returns what defines them. No
+-- lock on the table: its triggers call the functions by name.
+CREATE OR REPLACE FUNCTION outbox.write_captures(w outbox.watched) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    captured   record;
+    definition text := outbox.output_settings_sql(w.source);
+BEGIN
+    FOR captured IN SELECT * FROM outbox.capture_sql(w) WHERE w.part_of IS NULL
+                    UNION ALL SELECT * FROM outbox.capture_part_sql(w) WHERE w.part_of IS NOT NULL
+    LOOP
+        -- The writer needs no right on the outbox, and its own settings do not show in the JSON.
+        EXECUTE format('CREATE OR REPLACE FUNCTION outbox.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER'
+                       ' SET search_path = pg_catalog, pg_temp SET TimeZone = ''UTC''%s AS %L',
+                       outbox.capture_name(w.source) || '_' || captured.kind, outbox.output_settings_sql(w.source), captured.body);
+        definition := definition || captured.body;
+    END LOOP;
+    RETURN definition;
+END $$;
+
 -- Capture every change of a table.
 --
 --   entity       what its events call it, in camelCase: 'mediaAsset'
@@ -1071,20 +1113,12 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     w        outbox.watched;
     captured record;
-    output_settings text := outbox.output_settings_sql(source);
 BEGIN
-    w := ROW(source, entity, key, context, long, ignore, soft_delete, part, part_of, output_settings);
+    -- A rotation meanwhile would leave this table writing into the partition that was the newest.
+    PERFORM pg_advisory_xact_lock(hashtextextended('outbox.capture', 0));
+    w := ROW(source, entity, key, context, long, ignore, soft_delete, part, part_of, '');
     PERFORM outbox.check_watch(w);
-
-    FOR captured IN SELECT * FROM outbox.capture_sql(w) WHERE w.part_of IS NULL
-                    UNION ALL SELECT * FROM outbox.capture_part_sql(w) WHERE w.part_of IS NOT NULL
-    LOOP
-        w.definition := w.definition || captured.body;
-        -- The writer needs no right on the outbox, and its own settings do not show in the JSON.
-        EXECUTE format('CREATE OR REPLACE FUNCTION outbox.%I() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER'
-                       ' SET search_path = pg_catalog, pg_temp SET TimeZone = ''UTC''%s AS %L',
-                       outbox.capture_name(source) || '_' || captured.kind, output_settings, captured.body);
-    END LOOP;
+    w.definition := outbox.write_captures(w);
 
     IF EXISTS (SELECT FROM outbox.watched AS was WHERE was IS NOT DISTINCT FROM w)
        AND 4 = (SELECT count(*) FROM pg_trigger WHERE tgrelid = source AND tgenabled <> 'D' AND tgname IN
@@ -1114,6 +1148,7 @@ DECLARE
     part regclass;
     kind text;
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('outbox.capture', 0));
     SELECT w.source INTO part FROM outbox.watched AS w WHERE w.part_of = unwatch.source;
     IF FOUND THEN
         RAISE EXCEPTION 'cannot unwatch %: % is watched as a part of it', source, part
@@ -1124,6 +1159,200 @@ BEGIN
         EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', 'outbox_' || kind, source);
         IF kind <> 'truncate' THEN
             EXECUTE format('DROP FUNCTION IF EXISTS outbox.%I()', outbox.capture_name(source) || '_' || kind);
+        END IF;
+    END LOOP;
+END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+--    Partitions come ahead of what they are for, and go when all readers have passed them. `outbox.retention` calls these.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+-- Open a new stretch if the newest is older than `period`, and partitions for the ticks of today and tomorrow if there are
+-- none; returns the tables it made. It waits 100 ms for a lock, then fails and has changed nothing. Writers wait for none
+-- of it: one that is under way ends as it began, in the stretch that was the newest then.
+CREATE OR REPLACE FUNCTION outbox.rotate(period interval DEFAULT '1 day') RETURNS text[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    newest outbox.stretch;
+    w      outbox.watched;
+    name   text;
+    day_ms bigint;
+    made   text[] := '{}';
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'partitions are made at READ COMMITTED only: here the snapshot is older than the lock'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('outbox.capture', 0));
+    SELECT * INTO newest FROM outbox.stretch ORDER BY number DESC LIMIT 1;
+    IF newest.opened_at <= clock_timestamp() - period THEN
+        name := format('event_%s', newest.number + 1);
+        -- Made first and attached then, because that waits for no reader and no writer.
+        EXECUTE format('CREATE TABLE outbox.%I (LIKE outbox.event INCLUDING ALL)', name);
+        EXECUTE format('ALTER TABLE outbox.%I ALTER stretch SET DEFAULT %s', name, newest.number + 1);
+        EXECUTE format('ALTER TABLE outbox.event ATTACH PARTITION outbox.%I FOR VALUES IN (%s)', name, newest.number + 1);
+        INSERT INTO outbox.stretch (number, id_floor)
+        SELECT newest.number + 1, s.last_value - (NOT s.is_called)::int FROM outbox.event_id AS s;
+        FOR w IN SELECT * FROM outbox.watched WHERE EXISTS (SELECT FROM pg_class WHERE oid = source) LOOP
+            BEGIN
+                UPDATE outbox.watched SET definition = outbox.write_captures(w) WHERE source = w.source;
+            EXCEPTION WHEN syntax_error_or_access_rule_violation THEN
+                -- One table that was altered, and not watched anew, holds up itself alone; retire() will name it.
+                RAISE WARNING 'capture of % stays as it was: %', w.source, SQLERRM;
+            END;
+        END LOOP;
+        made := made || name;
+    END IF;
+    FOR day_ms IN SELECT floor(extract(epoch FROM clock_timestamp() + n * interval '1 day') * 1000) FROM generate_series(0, 1) AS n LOOP
+        name := outbox.tick_partition(day_ms);
+        IF to_regclass('outbox.' || name) IS NULL THEN
+            PERFORM pg_advisory_xact_lock(hashtextextended('outbox.tick', 0));  -- make_tick() makes partitions too
+            PERFORM outbox.ensure_tick_partition(day_ms);
+            made := made || name;
+        END IF;
+    END LOOP;
+    RETURN made;
+END $$;
+
+-- Lock a partition, and its parent as DROP does, or say who is in the way. It never stands in the queue of a lock, where
+-- every reader, and every writer whose session is new, would wait behind it; it looks again and again for a free moment.
+CREATE OR REPLACE FUNCTION outbox.lock_partition(partition regclass, parent regclass) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    FOR attempt IN 1..50 LOOP
+        BEGIN
+            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', parent);
+            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', partition);
+            RETURN NULL;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM pg_sleep(0.002);
+        END;
+    END LOOP;
+    RETURN coalesce((SELECT string_agg(DISTINCT coalesce('process ' || l.pid, 'a prepared transaction'), ', ')
+                       FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database AND d.datname = current_database()
+                      WHERE l.relation IN (partition, parent) AND l.pid IS DISTINCT FROM pg_backend_pid()),
+                    'others, who take turns');
+END $$;
+
+-- Whether no tick from the oldest one on, and none that is still to be made, has an event in a stretch. True only if asked
+-- while nobody can write there.
+CREATE OR REPLACE FUNCTION outbox.is_over(number integer, since pg_snapshot, since_floor bigint) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+    RETURN NOT EXISTS (SELECT FROM outbox.event AS e WHERE e.stretch = is_over.number)
+        OR (SELECT max(e.id) FROM outbox.event AS e WHERE e.stretch = is_over.number) <= is_over.since_floor
+           AND NOT EXISTS (SELECT FROM outbox.event AS e
+                            WHERE e.stretch = is_over.number AND e.xid >= pg_snapshot_xmin(since)
+                              AND NOT pg_visible_in_snapshot(e.xid, since));
+END $$;
+
+-- Drop one partition whose time has come, and say what holds up others. Ticks go by days, when all of a day is older than
+-- `keep` and every checkpoint, and each of `readers`, which must have one, stands behind it; the newest tick stays. Events
+-- follow their ticks. Call it until nothing is dropped, each call a transaction of its own.
+CREATE OR REPLACE FUNCTION outbox.retire(keep interval, readers text[] DEFAULT '{}')
+RETURNS TABLE (partition text, dropped boolean, reason text, detail text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    day        record;
+    s          outbox.stretch;
+    newest     integer;
+    newest_ms  bigint;
+    kept_ms    bigint;
+    old_since  pg_snapshot;
+    old_floor  bigint;
+    under_way  text[];
+    target     regclass;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'partitions are dropped at READ COMMITTED only: here the snapshot is older than the lock'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    ELSIF NOT pg_try_advisory_xact_lock(hashtextextended('outbox.retire', 0)) THEN
+        RETURN;  -- Another publisher is at it.
+    ELSIF NOT pg_try_advisory_xact_lock_shared(hashtextextended('outbox.capture', 0)) THEN
+        -- A rotation's lock is free when all sessions have been told of its new capture functions.
+        partition := 'outbox.event'; dropped := false; reason := 'capture'; detail := 'a watch() that is not committed yet';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    -- A transaction may go on with the capture function that it knows for as long as it lasts, even if it has written
+    -- nothing yet: whoever is under way now is waited for. Every transaction holds a lock on its own virtual number.
+    SELECT max(o.number) INTO newest FROM outbox.stretch AS o;
+    under_way := ARRAY(SELECT l.virtualtransaction
+                         FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.datname = current_database()
+                        WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.pid <> pg_backend_pid());
+    UPDATE outbox.stretch AS o
+       SET writers = ARRAY(SELECT v FROM unnest(coalesce(o.writers, under_way)) AS v WHERE v = ANY (under_way))
+     WHERE o.number < newest AND (o.writers IS NULL OR NOT o.writers <@ under_way);
+
+    SELECT t.ms INTO newest_ms FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1;
+    FOR day IN
+        SELECT p.name, p.bounds[1]::bigint AS from_ms, p.bounds[2]::bigint AS to_ms
+          FROM (SELECT c.oid::regclass AS name, regexp_match(pg_get_expr(c.relpartbound, c.oid), '(\d+)\D+(\d+)') AS bounds
+                  FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+                 WHERE i.inhparent = 'outbox.tick'::regclass) AS p
+         WHERE p.bounds[2]::bigint <= extract(epoch FROM clock_timestamp() - keep) * 1000
+           AND (newest_ms >= p.bounds[1]::bigint AND newest_ms < p.bounds[2]::bigint) IS NOT TRUE
+         ORDER BY from_ms
+    LOOP
+        partition := day.name; dropped := false; reason := NULL; detail := NULL;
+        IF EXISTS (SELECT FROM outbox.tick AS t WHERE t.ms >= day.from_ms AND t.ms < day.to_ms) THEN
+            SELECT t.ms INTO kept_ms FROM outbox.tick AS t WHERE t.ms >= day.to_ms ORDER BY t.ms LIMIT 1;
+            SELECT CASE WHEN c.name IS NULL THEN r.name ELSE format('%s at %s-%s', c.name, c.ms, c.seq) END INTO detail
+              FROM outbox.checkpoint AS c FULL JOIN unnest(readers) AS r (name) ON r.name = c.name
+             WHERE coalesce(c.ms, -1) < kept_ms ORDER BY c.ms NULLS FIRST LIMIT 1;
+            IF NOT FOUND AND NOT EXISTS (SELECT FROM outbox.checkpoint) THEN
+                detail := 'of any reader';
+            END IF;
+            IF detail IS NOT NULL THEN
+                reason := 'checkpoint';
+                RETURN NEXT;
+                EXIT;
+            END IF;
+        END IF;
+        detail := outbox.lock_partition(day.name, 'outbox.tick');
+        IF detail IS NOT NULL THEN
+            reason := 'lock';
+            RETURN NEXT;
+            EXIT;
+        END IF;
+        EXECUTE format('DROP TABLE %s', day.name);
+        dropped := true;
+        RETURN NEXT;
+        RETURN;
+    END LOOP;
+
+    SELECT t.since, t.since_floor INTO old_since, old_floor FROM outbox.tick AS t ORDER BY t.ms LIMIT 1;
+    FOR s IN SELECT o.* FROM outbox.stretch AS o WHERE o.number < newest ORDER BY o.number LOOP
+        partition := format('outbox.event_%s', s.number); dropped := false; reason := NULL; detail := NULL;
+        target := to_regclass(partition);
+        IF target IS NULL THEN
+            DELETE FROM outbox.stretch AS o WHERE o.number = s.number;
+            CONTINUE;
+        ELSIF outbox.is_over(s.number, old_since, old_floor) IS NOT TRUE THEN
+            CONTINUE;
+        END IF;
+        SELECT 'transaction', 'process ' || string_agg(l.pid::text, ', ') INTO reason, detail
+          FROM pg_locks AS l WHERE l.locktype = 'virtualxid' AND l.virtualtransaction = ANY (s.writers) AND l.mode = 'ExclusiveLock'
+        HAVING count(*) > 0;
+        IF NOT FOUND THEN
+            SELECT 'capture', format('trigger %I on %s', t.tgname, t.tgrelid::regclass) INTO reason, detail
+              FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+             WHERE p.pronamespace = 'outbox'::regnamespace AND strpos(p.prosrc, format('INSERT INTO %s (', partition)) > 0 LIMIT 1;
+        END IF;
+        IF NOT FOUND THEN
+            detail := outbox.lock_partition(target, 'outbox.event');
+            reason := CASE WHEN detail IS NOT NULL THEN 'lock' END;
+            IF reason IS NULL AND outbox.is_over(s.number, old_since, old_floor) THEN
+                EXECUTE format('DROP TABLE %s', target);
+                DELETE FROM outbox.stretch AS o WHERE o.number = s.number;
+                dropped := true;
+                RETURN NEXT;
+                RETURN;
+            END IF;
+        END IF;
+        IF reason IS NOT NULL THEN
+            RETURN NEXT;
         END IF;
     END LOOP;
 END $$;
@@ -1185,5 +1414,7 @@ GRANT SELECT, INSERT, UPDATE ON outbox.control, outbox.attempt, outbox.dead_lett
 GRANT EXECUTE ON FUNCTION outbox.make_tick, outbox.ensure_tick_partition, outbox.packed, outbox.partition_of, outbox.identity,
     outbox.renew_leases, outbox.release_lease, outbox.raise_epoch, outbox.move_checkpoint TO outbox_publisher, feed_projector;
 GRANT EXECUTE ON FUNCTION outbox.renumber, outbox.requeue, outbox.open_epoch TO outbox_publisher;
+GRANT SELECT ON outbox.stretch TO outbox_publisher;
+GRANT EXECUTE ON FUNCTION outbox.rotate, outbox.retire TO outbox_publisher;
 
 COMMIT;

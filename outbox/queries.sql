@@ -243,3 +243,12 @@ SELECT outbox.requeue($1, $2, $3);
 UPDATE outbox.dead_letter SET settled_at = clock_timestamp(), settled_by = 'discarded by ' || $3::text
  WHERE ms = $1 AND seq = $2 AND settled_at IS NULL
 RETURNING ms;
+
+-- name: oldest_tick
+SELECT ms, total_before FROM outbox.tick ORDER BY ms LIMIT 1;
+
+-- name: rotate
+SELECT outbox.rotate($1);
+
+-- name: retire
+SELECT partition, dropped, reason, detail FROM outbox.retire($1, $2);

@@ -8,7 +8,7 @@ from outbox import sql
 from outbox.batch import WHOLE, Batch, Run
 from outbox.connection import translated
 from outbox.errors import OutboxDamaged, OutboxUnreadable
-from outbox.position import Position
+from outbox.position import ORIGIN, Position
 from outbox.tick import Tick, grouped
 
 if TYPE_CHECKING:
@@ -85,6 +85,15 @@ class Ticks:
         """The ticks that follow the one at *ms*, oldest first. Raises OutboxUnavailable."""
         with translated():
             return [Tick(*row) for row in await self._pool.fetch(_SQL["ticks_after"], ms, limit)]
+
+    async def oldest(self) -> Position:
+        """The first place from which everything that follows can still be read.
+
+        ORIGIN as long as nothing was dropped. Raises OutboxUnavailable.
+        """
+        with translated():
+            row = await self._pool.fetchrow(_SQL["oldest_tick"])
+        return Position(row["ms"], 0) if row and row["total_before"] else ORIGIN
 
     async def around(self, position: Position) -> Tick | None:
         """The newest tick that begins at or before *position*. Raises OutboxUnavailable."""
