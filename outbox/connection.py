@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from outbox.errors import OutboxMissing, OutboxUnavailable, OutboxUnreadable
+from outbox.errors import OutboxForbidden, OutboxMissing, OutboxUnavailable, OutboxUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ SETTINGS = {
 def translated() -> Iterator[None]:
     """Raise OutboxUnavailable for what may pass, OutboxMissing where there is no schema.
 
-    And OutboxUnreadable for what will be so again.
+    OutboxForbidden where the role may not do it, and OutboxUnreadable for what will be so again.
     """
     try:
         yield
@@ -42,17 +42,24 @@ def translated() -> Iterator[None]:
         asyncpg.TransactionRollbackError,
         asyncpg.LockNotAvailableError,
         asyncpg.PostgresSystemError,
+        # A password that is being changed; a function that was replaced under a running call.
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InternalServerError,
         asyncpg.InterfaceError,
         # While a lost connection goes back to the pool, asyncpg trips over its own state.
         asyncpg.InternalClientError,
         OSError,
     ) as exc:
         raise OutboxUnavailable(f"PostgreSQL is away: {exc or type(exc).__name__}") from exc
+    except asyncpg.InsufficientPrivilegeError as exc:
+        raise OutboxForbidden(f"{exc}: grant the role outbox_publisher") from exc
     except (
         asyncpg.InvalidSchemaNameError,
         asyncpg.UndefinedTableError,
         asyncpg.UndefinedFunctionError,
     ) as exc:
         raise OutboxMissing from exc
+    except asyncpg.InvalidCatalogNameError as exc:
+        raise OutboxMissing(f"{exc}: look at DATABASE_URL") from exc
     except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as exc:
         raise OutboxUnreadable(f"PostgreSQL cannot hand over an event: {exc}") from exc

@@ -27,6 +27,10 @@ class OutboxMissing(CatalogStreamError):
     """The database has no outbox: apply schema.sql (make schema)."""
 
 
+class OutboxForbidden(CatalogStreamError):
+    """The role that is connected to the database may not do this."""
+
+
 class OutboxDamaged(CatalogStreamError):
     """Events that a tick counted are no longer in the outbox."""
 

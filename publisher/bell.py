@@ -89,7 +89,13 @@ class Bell:
         self._asleep = False
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with suppress(
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+                OSError,
+                TimeoutError,
+            ):
                 await connection.close(timeout=1)
 
     async def _listening(self) -> asyncpg.Connection:
