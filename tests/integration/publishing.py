@@ -1,7 +1,7 @@
 """Events written straight into the outbox, and what its readers make of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,7 +55,7 @@ async def outbox_pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 class OnePass:
     """Ticker and worker in one, as another process would have them, without their loops."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a process has
         self,
         pool: asyncpg.Pool,
         client: Redis,
@@ -159,6 +159,11 @@ async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: floa
     async with asyncio.timeout(within_s):
         while not await condition():  # noqa: ASYNC110 - it is another process that we wait for
             await asyncio.sleep(0.01)
+
+
+def said(lines: Iterable[Any], event: str) -> list[dict[str, Any]]:
+    """Those of the log *lines* that are about *event*."""
+    return [line for line in lines if line["event"] == event]
 
 
 def _text(value: str | bytes) -> str:
