@@ -43,17 +43,7 @@ class Pages:
 
     async def ends(self) -> Ends:
         """Raises StreamUnavailable or StreamRefused."""
-        with translated():
-            if not await self._redis.exists(self.key):
-                return Ends(None, ORIGIN, ORIGIN)
-            info = await self._redis.xinfo_stream(self.key)
-        oldest = info["first-entry"]
-        return Ends(
-            Position.parse(oldest[0]) if oldest else None,
-            Position.parse(info["last-generated-id"]),
-            # Redis knows it since version 7.
-            Position.parse(info.get("max-deleted-entry-id", "0-0")),
-        )
+        return await ends(self._redis, self.key)
 
     async def read(self, after: Position, until: Position, count: int) -> list[Entry]:
         """Up to *count* entries after *after*, *until* included.
@@ -63,6 +53,22 @@ class Pages:
         with translated():
             entries = await self._redis.xrange(self.key, f"({after}", str(until), count)
         return [Entry(id_, fields) for id_, fields in entries]
+
+
+async def ends(redis: Redis, key: str) -> Ends:
+    """Where the stream at *key* begins and ends. Raises StreamUnavailable or StreamRefused."""
+    commands: Any = redis
+    with translated():
+        if not await commands.exists(key):
+            return Ends(None, ORIGIN, ORIGIN)
+        info = await commands.xinfo_stream(key)
+    oldest = info["first-entry"]
+    return Ends(
+        Position.parse(oldest[0]) if oldest else None,
+        Position.parse(info["last-generated-id"]),
+        # Redis knows it since version 7.
+        Position.parse(info.get("max-deleted-entry-id", "0-0")),
+    )
 
 
 def _as_it_stands(response: Any, **_: Any) -> Any:  # noqa: ANN401 - as redis-py calls it

@@ -113,3 +113,100 @@ SELECT ms_before AS ms, id_before AS id, id AS later_id, entity, entity_id
 
 -- name: count_dead_letters
 SELECT count(*) FROM outbox.dead_letter WHERE settled_at IS NULL;
+
+-- name: row_of_tick
+-- Event number $2 of the tick at $1, as it was written.
+WITH t AS (
+     SELECT *, first + $2::bigint AS number FROM outbox.tick WHERE ms = $1
+), late AS MATERIALIZED (
+     SELECT o.id FROM t CROSS JOIN LATERAL unnest(t.late) AS x
+      CROSS JOIN LATERAL (SELECT w.id FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor OFFSET 0) AS o
+), place AS MATERIALIZED (
+     SELECT t.*, t.number - (SELECT count(*) FROM late) AS among_new FROM t
+)
+SELECT e.id, e.xid, e.at, e.entity, e.entity_id, e.operation, e.traceparent, octet_length(e.payload) AS payload_bytes
+  FROM outbox.event AS e
+ WHERE e.id = coalesce(
+       (SELECT l.id FROM late AS l ORDER BY l.id OFFSET (SELECT number FROM place) LIMIT 1),
+       (SELECT n.id FROM place AS p CROSS JOIN LATERAL (
+               SELECT w.id FROM outbox.event AS w
+                WHERE w.id > p.since_floor AND w.id <= p.id_top
+                  AND pg_visible_in_snapshot(w.xid, p.snapshot) AND NOT pg_visible_in_snapshot(w.xid, p.since)
+                ORDER BY w.id OFFSET greatest(p.among_new, 0) LIMIT 1) AS n));
+
+-- name: rest_of_row
+SELECT (date_part('epoch', at) * 1000)::bigint AS at_ms, payload FROM outbox.event WHERE id = $1;
+
+-- name: number_in_tick
+-- How many events of the tick at $1, as it was before any renumbering, have an id below $2.
+SELECT (SELECT count(*) FROM outbox.tick AS t CROSS JOIN LATERAL (
+               SELECT FROM outbox.event AS n
+                WHERE n.id > t.since_floor AND n.id < $2
+                  AND pg_visible_in_snapshot(n.xid, t.snapshot) AND NOT pg_visible_in_snapshot(n.xid, t.since) OFFSET 0) AS e
+         WHERE t.ms = $1)
+     + (SELECT count(*) FROM outbox.tick AS t CROSS JOIN LATERAL unnest(t.late) AS x CROSS JOIN LATERAL (
+               SELECT FROM outbox.event AS w WHERE w.xid = x AND w.id <= t.since_floor AND w.id < $2 OFFSET 0) AS e
+         WHERE t.ms = $1);
+
+-- name: tick_of_transactions
+-- The first tick whose snapshot sees each transaction; null where none does yet, 0 where that tick is kept no longer. Once
+-- a snapshot sees a transaction, so do all later ones, so it is found by halves.
+SELECT x.xid,
+       CASE WHEN NOT pg_visible_in_snapshot(x.xid, newest.snapshot) THEN NULL
+            WHEN pg_visible_in_snapshot(x.xid, oldest.since) THEN 0
+            ELSE (WITH RECURSIVE search (unseen, seen) AS (
+                       SELECT oldest.ms - 1, newest.ms
+                        UNION ALL
+                       SELECT CASE WHEN m.sees THEN s.unseen ELSE m.ms END, CASE WHEN m.sees THEN m.ms ELSE s.seen END
+                         FROM search AS s
+                        CROSS JOIN LATERAL (
+                              SELECT half.ms, coalesce((SELECT pg_visible_in_snapshot(x.xid, t.snapshot) FROM outbox.tick AS t
+                                                         WHERE t.ms <= half.ms ORDER BY t.ms DESC LIMIT 1), false) AS sees
+                                FROM (SELECT s.unseen + (s.seen - s.unseen) / 2 AS ms) AS half) AS m
+                        WHERE s.seen - s.unseen > 1)
+                  SELECT min(seen) FROM search)
+       END AS ms
+  FROM unnest($1::xid8[]) AS x (xid)
+ CROSS JOIN (SELECT ms, since FROM outbox.tick ORDER BY ms LIMIT 1) AS oldest
+ CROSS JOIN (SELECT ms, snapshot FROM outbox.tick ORDER BY ms DESC LIMIT 1) AS newest;
+
+-- name: ids_of_rows
+SELECT coalesce((SELECT id FROM outbox.event ORDER BY id LIMIT 1), 0) AS oldest,
+       coalesce((SELECT id FROM outbox.event ORDER BY id DESC LIMIT 1), 0) AS newest;
+
+-- name: rows_of_entity
+-- The newest rows of entity $1 (of kind $2, or any) with an id above $3, up to $4. There is no index by entity, which each
+-- writer would have to pay for; so the newest rows are read backwards, some at a time.
+SELECT e.id, e.xid, e.at, e.entity, e.entity_id, e.operation, e.traceparent, octet_length(e.payload) AS payload_bytes
+  FROM (SELECT * FROM outbox.event WHERE id > $3 AND id <= $4 ORDER BY id DESC OFFSET 0) AS e
+ WHERE e.entity_id = $1 AND e.entity = coalesce($2, e.entity)
+ ORDER BY e.id DESC
+ LIMIT $5;
+
+-- name: time_of_row
+-- When the first row with an id of $1 or above was written.
+SELECT at FROM outbox.event WHERE id >= $1 ORDER BY id LIMIT 1;
+
+-- name: dead_letter_at
+SELECT reason, attempts, set_aside_at, settled_at, settled_by FROM outbox.dead_letter WHERE ms = $1 AND seq = $2;
+
+-- name: lease_on
+SELECT l.expires_at > clock_timestamp() AS held, l.reason, l.since, m.host, m.pid
+  FROM outbox.lease AS l LEFT JOIN outbox.member AS m ON m.holder = l.holder
+ WHERE l.name = $1;
+
+-- name: attempts_at
+SELECT attempts FROM outbox.attempt WHERE stream = $1 AND event = $2;
+
+-- name: publishers
+SELECT (SELECT count(*) FROM outbox.member WHERE kind LIKE 'publisher of %' AND expires_at > clock_timestamp()) AS members,
+       c.paused_by, c.paused_reason,
+       (SELECT count(*) FROM outbox.dead_letter WHERE settled_at IS NULL) AS dead_letters
+  FROM (SELECT) AS one LEFT JOIN outbox.control AS c ON c.paused_at IS NOT NULL;
+
+-- name: leases
+SELECT k.name AS stream, l.holder, coalesce(l.epoch, 0) AS epoch,
+       CASE WHEN l.holder IS NOT NULL THEN extract(epoch FROM l.expires_at - clock_timestamp())::float8 END AS expires_in_s,
+       l.reason, extract(epoch FROM clock_timestamp() - l.since)::float8 AS for_s
+  FROM unnest($1::text[]) WITH ORDINALITY AS k (name, number) LEFT JOIN outbox.lease AS l USING (name)
+ ORDER BY k.number;

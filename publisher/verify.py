@@ -95,7 +95,7 @@ async def verify(
     # In this order: what a checkpoint promises is in its stream, what a stream holds is in a tick.
     sides = await _sides(pool, streams)
     extent = await _extent(ticks, since)
-    stretches = await _abandoned(pool)
+    stretches = await abandoned(pool)
     after = just_before(extent.since if extent else since)
     if extent is None:
         after = max(after, *(stretch.until for stretch in stretches), ORIGIN)
@@ -153,7 +153,8 @@ async def _extent(ticks: Ticks, since: Position) -> _Extent | None:
     return _Extent(tick, newest, Position.in_tick(tick.ms, index), reaches_back=False)
 
 
-async def _abandoned(pool: asyncpg.Pool) -> list[Stretch]:
+async def abandoned(pool: asyncpg.Pool) -> list[Stretch]:
+    """The stretches that no event of ours has an ID in. Raises OutboxUnavailable."""
     with translated():
         rows = await pool.fetch(_SQL["abandoned_stretches"])
     return [
