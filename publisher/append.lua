@@ -1,7 +1,7 @@
 -- Compare-and-append: bring the stream from a known position to the end of a batch, all or nothing.
 --
 -- KEYS[1]  the stream
--- KEYS[2]  the highest epoch that has appended to it
+-- KEYS[2]  the mark: the highest epoch that has appended to it, and the highest ID that was appended
 -- ARGV[1]  the epoch of the caller's lease
 -- ARGV[2]  the ID that the stream must have reached already
 -- ARGV[3]  the batch: a MessagePack array, six values an event, see outbox.packed in schema.sql
@@ -16,7 +16,8 @@
 local key, call = KEYS[1], redis.call
 local floor, format = math.floor, string.format
 
-local epoch, highest = tonumber(ARGV[1]), tonumber(call('GET', KEYS[2]) or '0')
+local mark = call('GET', KEYS[2]) or '0'
+local epoch, highest = tonumber(ARGV[1]), tonumber(string.match(mark, '^%d+') or '0')
 if epoch < highest then return redis.error_reply('FENCED ' .. format('%.0f', highest)) end
 
 -- Numbers as text: IDs have 64 bits, Lua's numbers 53.
@@ -109,9 +110,7 @@ local function timestamp(at)
     floor(second / 3600), floor(second / 60) % 60, second % 60, at % 1000)
 end
 
-if epoch > highest then call('SET', KEYS[2], ARGV[1]) end
-
-local at, stamp
+local at, stamp, last
 for n = start, #ids do
   local i = n * 6 - 5
   if batch[i + 3] ~= at then
@@ -119,11 +118,19 @@ for n = start, #ids do
     stamp = timestamp(at)
   end
   if batch[i + 4] == '' then
-    call('XADD', key, ids[n], 'type', 'catalog.updated', 'entity', batch[i], 'entityId', batch[i + 1],
+    last = call('XADD', key, ids[n], 'type', 'catalog.updated', 'entity', batch[i], 'entityId', batch[i + 1],
       'operation', batch[i + 2], 'timestamp', stamp, 'payload', batch[i + 5])
   else
-    call('XADD', key, ids[n], 'type', 'catalog.updated', 'entity', batch[i], 'entityId', batch[i + 1],
+    last = call('XADD', key, ids[n], 'type', 'catalog.updated', 'entity', batch[i], 'entityId', batch[i + 1],
       'operation', batch[i + 2], 'timestamp', stamp, 'payload', batch[i + 5], 'traceparent', batch[i + 4])
   end
+end
+
+-- While lost entries are put back the mark stays where it is: the stream has come that far before.
+local reached = string.match(mark, ' (.+)$') or '0-0'
+if last and before(reached, last) then
+  call('SET', KEYS[2], ARGV[1] .. ' ' .. last)
+elseif epoch > highest then
+  call('SET', KEYS[2], ARGV[1] .. ' ' .. reached)
 end
 return {#ids - start + 1, top}

@@ -104,6 +104,16 @@ class EventStream:
         info = await self._info()
         return Position.parse(info["last-generated-id"]) if info else ORIGIN
 
+    async def mark(self) -> Position:
+        """The highest ID that was ever appended, also if the stream was deleted since.
+
+        ORIGIN where that is not known.
+        """
+        with translated():
+            mark = await self._redis.get(self._epoch_key)
+        _, _, reached = (mark or "").partition(" ")
+        return Position.parse(reached) if reached else ORIGIN
+
     async def overview(self) -> Overview:
         """Length, ends and consumer groups."""
         info = await self._info()

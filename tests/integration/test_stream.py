@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from embedded.valkey import Valkey
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
-from publisher.errors import StreamBehind, StreamForeign
+from publisher.errors import StreamBehind, StreamFenced, StreamForeign
 from publisher.stream import EventStream
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -181,6 +181,31 @@ async def test_a_stream_that_was_trimmed_to_nothing_remembers_its_end(
     assert await stream.top() == Position(5, 5)
     with pytest.raises(StreamBehind):
         await stream.append(batch((6, 0, 1)), after=Position(5, 7))
+
+
+async def test_how_far_it_has_come_is_remembered_when_the_stream_is_deleted(
+    stream: EventStream, redis: Redis
+) -> None:
+    assert await stream.mark() == ORIGIN
+    await stream.append(batch((5, 0, 3)), after=ORIGIN, epoch=1)
+    await stream.append(batch((5, 3, 2), (7, 0, 1)), after=Position(5, 2), epoch=1)
+    assert await stream.mark() == Position(7, 0)
+    await redis.delete(KEY)
+    assert await stream.mark() == Position(7, 0)
+    # Put back under another lease: it had come further already.
+    await stream.append(batch((5, 0, 3)), after=ORIGIN, epoch=2)
+    assert await stream.mark() == Position(7, 0)
+    await stream.append(batch((5, 3, 2), (7, 0, 9)), after=Position(5, 2), epoch=2)
+    assert await stream.mark() == Position(7, 8)
+    with pytest.raises(StreamFenced):
+        await stream.append(batch((7, 9, 1)), after=Position(7, 8), epoch=1)
+
+
+async def test_what_somebody_else_wrote_leaves_no_mark(stream: EventStream, redis: Redis) -> None:
+    await stream.append(batch((5, 0, 3)), after=ORIGIN, epoch=1)
+    await redis.xadd(KEY, {"mine": "1"}, id="9-0")
+    await stream.append(batch((5, 0, 3)), after=ORIGIN, epoch=1)
+    assert await stream.mark() == Position(5, 2)
 
 
 async def test_an_entry_has_the_fields_of_the_contract_in_their_order(
