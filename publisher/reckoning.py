@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from outbox.checkpoints import Checkpoint
     from publisher.distance import Distances
     from publisher.settings import Settings
-    from publisher.status import Holder
+    from publisher.status import Holder, PublishersStatus
     from publisher.view import GroupView, StreamView
 
 _GROWTH_OVER_S = 600
@@ -33,6 +33,7 @@ class OutboxSeen(NamedTuple):
     not_in_a_tick_s: float | None
     checkpoints: dict[str, Checkpoint]
     holders: list[Holder]
+    publishers: PublishersStatus
 
 
 class GroupSeen(NamedTuple):
@@ -85,6 +86,7 @@ class Reckoning:
             committed_total=self._outbox.distances.total(END) + waiting,
             streams=streams,
             xmin_held_by=self._outbox.holders,
+            publishers=self._outbox.publishers,
         )
 
     def _positions(self) -> Iterator[Position]:

@@ -77,6 +77,36 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseStatus:
+    """Who publishes a stream, and whether it gets on."""
+
+    stream: str
+    holder: str | None
+    """Host, process and a random part; None when nobody holds it."""
+    epoch: int
+    """How often it was taken; 0 before the first time."""
+    expires_in_s: float | None
+    """Negative when it has run out; None when nobody holds it."""
+    reason: str | None
+    """What keeps the holder from getting on."""
+    for_s: float | None
+    """How long that has been so."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishersStatus:
+    """The processes that publish, and what was decided about them."""
+
+    members: int
+    """Processes that share the leases, standing by included."""
+    leases: list[LeaseStatus]
+    paused_by: str | None
+    paused_reason: str | None
+    dead_letters: int
+    """Those that nobody has requeued or discarded."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything between a commit and its consumers."""
 
@@ -91,11 +121,17 @@ class Status:
     """Since the outbox began."""
     streams: list[StreamStatus]
     xmin_held_by: list[Holder] = field(default_factory=list)
+    publishers: PublishersStatus | None = None
+    """None while PostgreSQL is away."""
 
     @property
     def problems(self) -> list[str]:
         """What is not as it should be, a sentence each."""
-        return [*self._old_backlog(), *(one for stream in self.streams for one in _slow(stream))]
+        return [
+            *(_stuck(self.publishers) if self.publishers else ()),
+            *self._old_backlog(),
+            *(one for stream in self.streams for one in _slow(stream)),
+        ]
 
     def _old_backlog(self) -> Iterator[str]:
         if self.oldest_unpublished_s is not None and self.oldest_unpublished_s > _TOO_OLD_S:
@@ -103,6 +139,18 @@ class Status:
                 f"the oldest unpublished event has waited {self.oldest_unpublished_s:.0f} s:"
                 " is the publisher running? its log says what holds it up"
             )
+
+
+def _stuck(publishers: PublishersStatus) -> Iterator[str]:
+    if publishers.paused_by is not None:
+        yield f"paused by {publishers.paused_by}: {publishers.paused_reason}; make resume goes on"
+    for lease in publishers.leases:
+        if lease.epoch and (lease.expires_in_s is None or lease.expires_in_s < 0):
+            yield f"nobody publishes {lease.stream}: start a publisher"
+        elif lease.reason and publishers.paused_by is None:
+            yield f"{lease.stream} is held up: {lease.reason}, for {lease.for_s or 0:.0f} s"
+    if publishers.dead_letters:
+        yield f"dead letters wait: {publishers.dead_letters}; see make dead-letters"
 
 
 def _slow(stream: StreamStatus) -> Iterator[str]:

@@ -13,7 +13,7 @@ from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
 from publisher.distance import Distances
 from publisher.reckoning import GroupSeen, OutboxSeen, Reckoning, StreamSeen
-from publisher.status import Holder
+from publisher.status import Holder, LeaseStatus, PublishersStatus
 from publisher.trimming import following
 from publisher.view import last_seen_s, look, pending_between
 
@@ -68,6 +68,8 @@ async def _ask_outbox(pool: asyncpg.Pool, settings: Settings) -> OutboxSeen:
         [waiting] = await pool.fetch(_SQL["not_in_a_tick"])
         saved = await pool.fetch(_SQL["checkpoints"], settings.stream_keys)
         holders = await pool.fetch(_SQL["xmin_holders"])
+        [publishers] = await pool.fetch(_SQL["publishers"])
+        leases = await pool.fetch(_SQL["leases"], settings.stream_keys)
     return OutboxSeen(
         distances=Distances(pool, settings.partitions),
         last_tick_ms=newest["ms"] if newest else None,
@@ -80,6 +82,9 @@ async def _ask_outbox(pool: asyncpg.Pool, settings: Settings) -> OutboxSeen:
             for row in saved
         },
         holders=[Holder(**dict(row)) for row in holders],
+        publishers=PublishersStatus(
+            **dict(publishers), leases=[LeaseStatus(**dict(lease)) for lease in leases]
+        ),
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from publisher.status import GroupStatus, Status, StreamStatus
+    from publisher.status import GroupStatus, PublishersStatus, Status, StreamStatus
 
 _ROWS = 6
 _TENTHS_BELOW_S, _MINUTE_S, _HOUR_S, _DAY_S = 10, 60, 3600, 86_400
@@ -71,7 +71,22 @@ def _way(now: Status) -> Table:
     way.add_row("last tick", now.last_tick or "none yet")
     if len(now.streams) == 1:
         way.add_row("stream ends", now.streams[0].last or "before its first event")
+    if now.publishers:
+        way.add_row("publishers", _publishers(now.publishers))
     return way
+
+
+def _publishers(publishers: PublishersStatus) -> str:
+    led: dict[str, int] = {}
+    for lease in publishers.leases:
+        if lease.holder and lease.expires_in_s and lease.expires_in_s > 0:
+            led[lease.holder] = led.get(lease.holder, 0) + 1
+    if not led:
+        return "none publishes"
+    streams = len(publishers.leases)
+    shares = [holder if streams == 1 else f"{holder} ({n})" for holder, n in led.items()]
+    standing_by = max(publishers.members - len(led), 0)
+    return ", ".join(shares[:_ROWS]) + (f"; {standing_by} standing by" if standing_by else "")
 
 
 def _streams(streams: Sequence[StreamStatus]) -> RenderableType:
