@@ -489,11 +489,13 @@ BEGIN
     INSERT INTO outbox.member AS m (kind, holder, host, pid, expires_at)
     VALUES (renew_leases.kind, me, renew_leases.host, renew_leases.pid, clock_timestamp() + ttl)
         ON CONFLICT ON CONSTRAINT member_pkey DO UPDATE SET expires_at = excluded.expires_at;
-    DELETE FROM outbox.member AS m WHERE m.expires_at < clock_timestamp();
+    DELETE FROM outbox.member AS m WHERE m.expires_at < clock_timestamp() AND m.holder <> me;
     INSERT INTO outbox.lease (name) SELECT unnest(names) ON CONFLICT DO NOTHING;
 
-    SELECT count(*) FILTER (WHERE m.holder < me), count(*) INTO my_rank, members
-      FROM outbox.member AS m WHERE m.kind = renew_leases.kind;
+    -- In the order in which they joined, so that one that joins takes no more from the others than it must.
+    SELECT count(*) FILTER (WHERE (m.joined_at, m.holder) < (mine.joined_at, mine.holder)), count(*) INTO my_rank, members
+      FROM outbox.member AS m JOIN outbox.member AS mine ON mine.kind = m.kind AND mine.holder = me
+     WHERE m.kind = renew_leases.kind;
     fair_share := cardinality(names) / members + (my_rank < cardinality(names) % members)::int;
 
     UPDATE outbox.lease AS l
