@@ -75,6 +75,11 @@ class DeadLetters:
             )
         return attempts
 
+    async def forget_attempts(self) -> None:
+        """The last one failed for another reason than the event. Raises OutboxUnavailable."""
+        with translated():
+            await self._pool.execute(_SQL["forget_attempts"], self._stream)
+
     async def set_aside(self, tick: Tick, index: int, *, reason: str, attempts: int) -> bool:
         """Keep event number *index* of *tick* as a dead letter, if it is one of the stream's.
 

@@ -70,15 +70,15 @@ SELECT count(*) AS events, max(id) AS last_id, NULL AS marked, max(octet_length(
          LIMIT $5) AS page;
 
 -- name: shared_events_of_ticks
--- As events_of_ticks, for partition $3 of $4: all events are counted, those of the partition are
--- marked and packed.
-SELECT t.ms, count(*) AS events, string_agg(e.mark, '' ORDER BY e.id) AS marked,
-       max(octet_length(e.payload)) FILTER (WHERE e.mark = '\x01') AS largest,
-       string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id)
-           FILTER (WHERE e.mark = '\x01') AS body
+-- As events_of_ticks, for several partitions at once, those in $3 of $4: a byte for each event says whose it is, and theirs
+-- are packed one by one. (To put them together here, sorted by partition, costs more than to read the rows.)
+SELECT t.ms, count(*) AS events, string_agg(set_byte('\x00', 0, e.number), '' ORDER BY e.id) AS marked,
+       max(octet_length(e.payload)) FILTER (WHERE e.number = ANY($3::integer[])) AS largest,
+       array_agg(CASE WHEN e.number = ANY($3)
+                 THEN outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload) END ORDER BY e.id) AS packed
   FROM outbox.tick AS t
  CROSS JOIN LATERAL (
-       SELECT u.*, CASE WHEN outbox.partition_of(u.entity_id, $4) = $3 THEN '\x01'::bytea ELSE '\x00'::bytea END AS mark
+       SELECT u.*, outbox.partition_of(u.entity_id, $4) AS number
          FROM (
               SELECT n.id, n.entity, n.entity_id, n.operation, n.at, n.traceparent, n.payload
                 FROM outbox.event AS n
@@ -95,7 +95,7 @@ SELECT t.ms, count(*) AS events, string_agg(e.mark, '' ORDER BY e.id) AS marked,
  ORDER BY t.ms;
 
 -- name: shared_late_events
--- As late_events, for partition $6 of $7.
+-- As late_events, for the partitions in $6 of $7.
 WITH ahead AS (
      SELECT e.*
        FROM unnest($1::xid8[]) AS x
@@ -109,20 +109,20 @@ WITH ahead AS (
 ), reach AS (
      SELECT min(last) AS id FROM (SELECT max(id) AS last FROM ahead GROUP BY xid HAVING count(*) = $4) AS stopped
 ), page AS (
-     SELECT *, CASE WHEN outbox.partition_of(entity_id, $7) = $6 THEN '\x01'::bytea ELSE '\x00'::bytea END AS mark
+     SELECT *, outbox.partition_of(entity_id, $7) AS number
        FROM ahead WHERE id <= coalesce((SELECT id FROM reach), $3) ORDER BY id LIMIT $5
 )
-SELECT count(*) AS events, max(id) AS last_id, string_agg(mark, '') AS marked,
-       max(octet_length(payload)) FILTER (WHERE mark = '\x01') AS largest,
-       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') FILTER (WHERE mark = '\x01') AS body
+SELECT count(*) AS events, max(id) AS last_id, string_agg(set_byte('\x00', 0, number), '') AS marked,
+       max(octet_length(payload)) FILTER (WHERE number = ANY($6::integer[])) AS largest,
+       array_agg(CASE WHEN number = ANY($6) THEN outbox.packed(entity, entity_id, operation, at, traceparent, payload) END) AS packed
   FROM page;
 
 -- name: shared_new_events
--- As new_events, for partition $6 of $7.
-SELECT count(*) AS events, max(id) AS last_id, string_agg(mark, '') AS marked,
-       max(octet_length(payload)) FILTER (WHERE mark = '\x01') AS largest,
-       string_agg(outbox.packed(entity, entity_id, operation, at, traceparent, payload), '') FILTER (WHERE mark = '\x01') AS body
-  FROM (SELECT *, CASE WHEN outbox.partition_of(entity_id, $7) = $6 THEN '\x01'::bytea ELSE '\x00'::bytea END AS mark
+-- As new_events, for the partitions in $6 of $7.
+SELECT count(*) AS events, max(id) AS last_id, string_agg(set_byte('\x00', 0, number), '') AS marked,
+       max(octet_length(payload)) FILTER (WHERE number = ANY($6::integer[])) AS largest,
+       array_agg(CASE WHEN number = ANY($6) THEN outbox.packed(entity, entity_id, operation, at, traceparent, payload) END) AS packed
+  FROM (SELECT *, outbox.partition_of(entity_id, $7) AS number
           FROM outbox.event
          WHERE id > $1 AND id <= $2 AND pg_visible_in_snapshot(xid, $3) AND NOT pg_visible_in_snapshot(xid, $4)
          ORDER BY id
@@ -206,6 +206,9 @@ INSERT INTO outbox.attempt AS a (stream, event, attempts) VALUES ($1, $2, 1)
     ON CONFLICT (stream) DO UPDATE
    SET attempts = CASE WHEN a.event = excluded.event THEN a.attempts + 1 ELSE 1 END, event = excluded.event
 RETURNING attempts;
+
+-- name: forget_attempts
+UPDATE outbox.attempt SET event = '', attempts = 0 WHERE stream = $1;
 
 -- name: set_aside
 -- Event number $4 of the tick at $3, found by what a tick is: it may not be possible to pack it.

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from outbox.checkpoints import Checkpoint
-from outbox.errors import OutboxUnreadable
+from outbox.errors import CatalogStreamError, OutboxUnreadable
 from outbox.position import ORIGIN, Position
 from publisher.board import UNKNOWN
 from publisher.errors import StreamBehind, StreamForeign
@@ -195,7 +195,7 @@ class Relay:
     ) -> int:
         """Publish event after event, so that one that cannot be published stops no other.
 
-        With *limit* each attempt is counted before it is made: the process may not outlive it.
+        Each attempt is counted before it is made: the process may not outlive it.
         """
         self.level_ms = UNKNOWN
         moved = done = 0
@@ -206,13 +206,17 @@ class Relay:
             event = Position.in_tick(tick.ms, index)
             if until is not None and event > until:
                 break
-            attempts = 1 if limit is None else await self._letters.count_attempt(event)
+            attempts = await self._letters.count_attempt(event)
             try:
                 moved += await self._try(tick, index, attempts)
             except OutboxUnreadable as exc:
                 if attempts < self._limits.max_attempts:
                     continue
                 await self._set_aside(tick, index, str(exc), attempts)
+            except CatalogStreamError:
+                # It is the stream that is in the way, or another publisher: not the event's fault.
+                await self._letters.forget_attempts()
+                raise
             self._move(event)
             done += 1
             await self.save_place(at_once=False)
