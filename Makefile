@@ -10,7 +10,14 @@ override SQL := $(value SQL)
 override CMD := $(value CMD)
 override REASON := $(value REASON)
 override GROUP := $(value GROUP)
-export CSV SQL CMD REASON GROUP
+override SINCE := $(value SINCE)
+override FROM := $(value FROM)
+override TO := $(value TO)
+override KEY := $(value KEY)
+override ENTITY := $(value ENTITY)
+override ENTITY_ID := $(value ENTITY_ID)
+override ID := $(value ID)
+export CSV SQL CMD REASON GROUP SINCE FROM TO KEY ENTITY ENTITY_ID ID
 
 AS_JSON = $(if $(filter 1 yes,$(JSON)),--json)
 
@@ -21,7 +28,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import schema status group-drop pause resume test check format chaos bench lock clean
+.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain test check format chaos bench lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -71,6 +78,24 @@ pause: $(RUN_STAMP) ## Stop publishing in every process: REASON="…"
 resume: $(RUN_STAMP) ## Publish again after a pause
 	@$(KNOWN)
 	@$(SERVERS) $(PYTHON) -m publisher resume $(AS_JSON)
+
+verify: $(RUN_STAMP) ## Compare outbox and streams, ID by ID (SINCE=2h or a position; JSON=1)
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher verify $(if $(SINCE),--since "$$SINCE") $(AS_JSON)
+
+replay: $(RUN_STAMP) ## Old events into a side stream: FROM= (TO= ENTITY= ENTITY_ID= KEY= RATE=1000 CONTINUE=1 DRY_RUN=1)
+	@test -n "$$FROM" || { echo "usage: make replay FROM=position [TO=position] [ENTITY=series] [KEY=stream]" >&2; exit 2; }
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher replay --from "$$FROM" $(if $(TO),--to "$$TO") \
+	  $(if $(ENTITY),--entity "$$ENTITY") $(if $(ENTITY_ID),--entity-id "$$ENTITY_ID") $(if $(KEY),--key "$$KEY") \
+	  $(if $(RATE),--rate $(RATE)) $(if $(filter 1 yes,$(CONTINUE)),--continue) \
+	  $(if $(filter 1 yes,$(DRY_RUN)),--dry-run) $(AS_JSON)
+
+explain: $(RUN_STAMP) ## One event's way: ID=, or ENTITY_ID= for its newest (LAST=10)
+	@test -n "$$ID$$ENTITY_ID" || { echo "usage: make explain ID=position, or ENTITY_ID=id [ENTITY=series] [LAST=10]" >&2; exit 2; }
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher explain $(if $(ID),--id "$$ID") $(if $(ENTITY_ID),--entity-id "$$ENTITY_ID") \
+	  $(if $(ENTITY),--entity "$$ENTITY") $(if $(LAST),--last $(LAST)) $(if $(WITHIN_S),--within-s $(WITHIN_S)) $(AS_JSON)
 
 ##@ Develop
 

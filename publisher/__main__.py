@@ -77,6 +77,61 @@ def resume(
     raise typer.Exit(asyncio.run(console.reported(work)))
 
 
+@app.command()
+def verify(
+    since: Annotated[
+        str | None, typer.Option(help="From this position on, or how long ago: 30m, 2h, 7d.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Compare outbox, ticks and streams, ID by ID; 1 if anything differs."""
+    from publisher.commands import console, verify  # noqa: PLC0415
+
+    work = verify.run(_settings(), since=since, as_json=as_json)
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
+@app.command()
+def replay(  # noqa: PLR0913, PLR0917 - one for each option
+    first: Annotated[str, typer.Option("--from", help="A position, or how long ago: 30m, 2h, 7d.")],
+    last: Annotated[
+        str | None, typer.Option("--to", help="The last one; all, if not given.")
+    ] = None,
+    entity: Annotated[str | None, typer.Option(help="Of this kind only: series, …")] = None,
+    entity_id: Annotated[str | None, typer.Option(help="Of this entity only.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Into this stream; <stream>:replay:<from>, if not given.")
+    ] = None,
+    rate: Annotated[int, typer.Option(min=1, max=1_000_000, help="Events a second.")] = 1000,
+    go_on: Annotated[bool, typer.Option("--continue", help="After what is there.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Write old events into a stream beside the live one, with the IDs that they had."""
+    from publisher.commands import console, replay  # noqa: PLC0415
+
+    wish = replay.Wish(first, last, entity, entity_id, key, rate, go_on, dry_run)
+    work = replay.run(_settings(), wish, as_json=as_json)
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
+@app.command()
+def explain(  # noqa: PLR0913, PLR0917 - one for each option
+    id_: Annotated[str | None, typer.Option("--id", help="An event's ID.")] = None,
+    entity_id: Annotated[str | None, typer.Option(help="Its newest events.")] = None,
+    entity: Annotated[str | None, typer.Option(help="Of this kind only: series, …")] = None,
+    last: Annotated[int, typer.Option(min=1, max=1000, help="How many of them.")] = 10,
+    within_s: Annotated[float, typer.Option(min=0, help="How long to look for them.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """One event's way, from its transaction to its readers, or to where it is stuck."""
+    from publisher.commands import console, explain  # noqa: PLC0415
+
+    wish = explain.Wish(id_, entity_id, entity, last, within_s)
+    work = explain.run(_settings(), wish, as_json=as_json)
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
 def _settings() -> Settings:
     try:
         return Settings.from_environment(os.environ)

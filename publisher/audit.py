@@ -32,7 +32,7 @@ class Side:
 
     pages: Pages
     done: Position
-    """Up to where its checkpoint said that it has everything, before its end was looked at."""
+    """Up to where it had everything once, as was noted before its end was looked at."""
     ends: Ends
     """As they were at the start; nothing beyond is looked at."""
     cursor: Position = ORIGIN

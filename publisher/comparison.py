@@ -151,8 +151,8 @@ def absence(
 ) -> Absence | Kind:
     """Why the event at *position* is not in its stream.
 
-    *then* is how the stream was at the start, *done* up to where its checkpoint said that it had
-    everything before that; *now* is how it was after *entries* were read, around the event.
+    *then* is how the stream was at the start, *done* up to where it had had everything before that;
+    *now* is how it was after *entries* were read, around the event.
     """
     if position > then.last:
         return Kind.MISSING if position <= done else Absence.WAITING

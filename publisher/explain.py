@@ -110,6 +110,7 @@ class Explainer:
             return State.DEAD_LETTER, [letter]
         # Asked before the entry, or one that is appended just now would seem to be missing.
         saved = await checkpoints.load(self._pool, stream.key)
+        done = max(saved.position if saved else ORIGIN, await stream.mark())
         before = await ends(self._redis, stream.key)
         fields = await stream.fields_at(position)
         if fields is not None:
@@ -119,7 +120,6 @@ class Explainer:
                 return State.IN_THE_STREAM, []
             differs = event and comparison.other_content(event, entry, stream.key).detail
             return State.OTHER_CONTENT, [differs or "its row cannot be read"]
-        done = saved.position if saved else ORIGIN
         now = await ends(self._redis, stream.key)
         state = _absent(comparison.absence(position, before, done, now, []))
         if state is State.WAITING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outbox.position import ORIGIN, Position
-from publisher.stream import translated
+from publisher.stream import EventStream, translated
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -44,6 +44,10 @@ class Pages:
     async def ends(self) -> Ends:
         """Raises StreamUnavailable or StreamRefused."""
         return await ends(self._redis, self.key)
+
+    async def mark(self) -> Position:
+        """The highest ID that was ever appended, also if the stream was deleted since."""
+        return await EventStream(self._redis, self.key).mark()
 
     async def read(self, after: Position, until: Position, count: int) -> list[Entry]:
         """Up to *count* entries after *after*, *until* included.

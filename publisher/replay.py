@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 from outbox.position import ORIGIN, Position
 from publisher import sendable
 from publisher.errors import ReplayRefused
+from publisher.keys import epoch_key
 from publisher.span import just_before
+from publisher.stream import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import asyncpg
+    from redis.asyncio import Redis
 
     from outbox.event import Event
     from outbox.ticks import Ticks
@@ -158,3 +161,9 @@ async def replay(  # noqa: PLR0913 - each is one thing it is handed
                 due_s = due(due_s, began_s, taken.events, rate)
                 await asyncio.sleep(max(due_s - time.monotonic(), 0.0))
     return done
+
+
+async def tidy(redis: Redis, key: str) -> None:
+    """Remove what appending leaves beside a live stream. Raises as appending does."""
+    with translated():
+        await redis.delete(epoch_key(key))

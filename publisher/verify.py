@@ -92,7 +92,7 @@ async def verify(
     OutboxUnavailable, OutboxDamaged, OutboxUnreadable, StreamUnavailable or StreamRefused.
     """
     started = time.monotonic()
-    # In this order: what a checkpoint promises is in its stream, what a stream holds is in a tick.
+    # In this order: what was noted as published is in a stream, what a stream holds is in a tick.
     sides = await _sides(pool, streams)
     extent = await _extent(ticks, since)
     stretches = await abandoned(pool)
@@ -129,12 +129,12 @@ async def verify(
 
 
 async def _sides(pool: asyncpg.Pool, streams: Sequence[Pages]) -> list[Side]:
-    saved = [await checkpoints.load(pool, pages.key) for pages in streams]
-    done = [checkpoint.position if checkpoint else ORIGIN for checkpoint in saved]
-    return [
-        Side(pages, position, await pages.ends())
-        for pages, position in zip(streams, done, strict=True)
-    ]
+    sides = []
+    for pages in streams:
+        saved = await checkpoints.load(pool, pages.key)
+        done = max(saved.position if saved else ORIGIN, await pages.mark())
+        sides.append(Side(pages, done, await pages.ends()))
+    return sides
 
 
 async def _extent(ticks: Ticks, since: Position) -> _Extent | None:

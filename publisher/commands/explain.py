@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -17,19 +17,40 @@ from outbox.position import Position
 from publisher.commands.console import Exit, notes, opened, screen
 from publisher.delivery import Reading
 from publisher.explain import Explainer
-from publisher.story import State, Story
+from publisher.story import State
 
 if TYPE_CHECKING:
     from publisher.delivery import Delivery
     from publisher.explain import Told
     from publisher.settings import Settings
+    from publisher.story import Story
 
 _WELL = {State.IN_THE_STREAM, State.TRIMMED}
 _UNDER_WAY = {State.WAITING, State.NOT_IN_A_TICK, State.NOT_YET}
 
 
-async def one(settings: Settings, id_: str, *, as_json: bool) -> int:
-    """Tell of the event with this ID; the exit code."""
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was typed: an ID, or an entity."""
+
+    id: str | None
+    entity_id: str | None
+    entity: str | None
+    last: int
+    within_s: float
+
+
+async def run(settings: Settings, wish: Wish, *, as_json: bool) -> int:
+    """Tell it; the exit code."""
+    if wish.id is not None and wish.entity_id is None:
+        return await _event(settings, wish.id, as_json=as_json)
+    if wish.entity_id is not None and wish.id is None:
+        return await _entity(settings, wish, wish.entity_id, as_json=as_json)
+    notes.print("[red]Give either --id or --entity-id (make: ID= or ENTITY_ID=)")
+    return Exit.USAGE
+
+
+async def _event(settings: Settings, id_: str, *, as_json: bool) -> int:
     try:
         position = Position.parse(id_)
     except BadPosition as exc:
@@ -45,26 +66,17 @@ async def one(settings: Settings, id_: str, *, as_json: bool) -> int:
     return Exit.FINE
 
 
-async def entity(  # noqa: PLR0913 - what was typed
-    settings: Settings,
-    entity_id: str,
-    kind: str | None,
-    *,
-    count: int,
-    within_s: float,
-    as_json: bool,
-) -> int:
-    """Tell of the newest events of an entity; the exit code."""
+async def _entity(settings: Settings, wish: Wish, entity_id: str, *, as_json: bool) -> int:
+    columns = (TextColumn("looking back"), BarColumn())
     async with opened(settings) as servers:
         explainer = Explainer(servers.pool, servers.redis, servers.ticks, servers.streams)
-        columns = (TextColumn("looking back"), BarColumn())
         with Progress(*columns, console=notes, transient=True) as progress:
             task = progress.add_task("", total=None)
             told = await explainer.of_entity(
                 entity_id,
-                kind,
-                count=count,
-                within_s=within_s,
+                wish.entity,
+                count=wish.last,
+                within_s=wish.within_s,
                 watch=lambda done, total: progress.update(task, completed=done, total=total),
             )
     if as_json:

@@ -13,7 +13,7 @@ from outbox.errors import BadPosition
 from outbox.position import Position
 from publisher import span
 from publisher.commands.console import Exit, notes, opened, screen
-from publisher.replay import Replayed, Selection, is_live, replay, resumed, select
+from publisher.replay import Replayed, Selection, is_live, replay, resumed, select, tidy
 from publisher.stream import EventStream
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ async def run(settings: Settings, wish: Wish, *, as_json: bool) -> int:
                 rate=wish.rate,
                 watch=lambda done: progress.update(task, completed=done.looked_at, total=done.of),
             )
+        if not wish.dry_run:
+            await tidy(servers.redis, key)
     if as_json:
         print(  # noqa: T201
             json.dumps(

@@ -1,12 +1,14 @@
 """One event's way is told, wherever it has come to."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import asyncpg
 import pytest
+from on_call import typed
 from publishing import KEY, outbox_pool, read, write
 from redis.asyncio import Redis
 from servers import Connect
@@ -364,3 +366,57 @@ async def test_it_is_right_while_writers_and_the_publisher_run(
             seen |= set(states(await of_entity(explainer, "a")))
             assert seen <= fine
         done.set()
+
+
+@pytest.fixture
+def environment(database: str, redis_url: str) -> dict[str, str]:
+    return {"DATABASE_URL": database, "REDIS_URL": redis_url}
+
+
+async def test_the_command_tells_an_event_to_people_and_to_programs(
+    environment: dict[str, str],
+    connection: asyncpg.Connection,
+    pool: asyncpg.Pool,
+    client: Redis,
+) -> None:
+    await write(connection, "[b]a[/b]", 2)
+    id_ = (await publish(pool, client))[1].id
+    await client.xgroup_create(KEY, "search", "0")
+    await client.xreadgroup("search", "worker 7", {KEY: ">"})
+    code, out, _ = await typed(environment, "explain", "--id", id_)
+    assert code == 0
+    for words in (id_, "update of series [b]a[/b]", "number 1 of 2", "in the stream", "worker 7"):
+        assert words in out
+    code, out, _ = await typed(environment, "explain", "--id", id_, "--json")
+    story = json.loads(out)
+    assert (code, story["state"], story["id"]) == (0, "in_the_stream", id_)
+    assert story["deliveries"][0]["reading"] == "pending"
+
+
+async def test_the_command_tells_an_entitys_events(
+    environment: dict[str, str],
+    connection: asyncpg.Connection,
+    pool: asyncpg.Pool,
+    client: Redis,
+) -> None:
+    await write(connection, "a", 3)
+    events = await publish(pool, client)
+    await write(connection, "a", 1)
+    code, out, _ = await typed(environment, "explain", "--entity-id", "a", "--json")
+    told = json.loads(out)
+    assert (code, told["looked_back_to"]) == (0, None)
+    assert [event["id"] for event in told["events"]] == [*(event.id for event in events), None]
+    code, out, _ = await typed(environment, "explain", "--entity-id", "a", "--last", "2")
+    assert code == 0
+    assert "not in a tick" in out
+    assert events[0].id not in out
+    code, out, _ = await typed(environment, "explain", "--entity-id", "a", "--entity", "season")
+    assert (code, out) == (0, "No event of a was found.\n")
+
+
+@pytest.mark.parametrize("wish", [(), ("--id", "5-0", "--entity-id", "a"), ("--id", "five")])
+async def test_what_cannot_be_told_is_wrong_usage(
+    environment: dict[str, str], wish: tuple[str, ...]
+) -> None:
+    code, out, _ = await typed(environment, "explain", *wish)
+    assert (code, out) == (2, "")

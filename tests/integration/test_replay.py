@@ -1,11 +1,13 @@
 """Events once more, in a stream beside the live one."""
 
+import json
 import time
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from publishing import entries, outbox_pool, read, write
+from on_call import typed
+from publishing import KEY, entries, outbox_pool, read, write
 from redis.asyncio import Redis
 
 from outbox.event import Event
@@ -201,3 +203,55 @@ async def test_the_rate_is_kept(pool: asyncpg.Pool, side: EventStream, events: l
     began = time.monotonic()
     await run(pool, side, Selection(at(events[0]), END), rate=40)
     assert time.monotonic() - began > 12 / 40 * 0.9
+
+
+@pytest.fixture
+def environment(database: str, redis_url: str) -> dict[str, str]:
+    return {"DATABASE_URL": database, "REDIS_URL": redis_url}
+
+
+async def test_the_command_writes_beside_the_live_stream_and_says_where(
+    environment: dict[str, str], redis: Redis, events: list[Event]
+) -> None:
+    key = f"{KEY}:replay:{events[2].id}"
+    counted = await typed(environment, "replay", "--from", events[2].id, "--dry-run")
+    assert counted[0] == 0
+    assert f"10 events, 0.0 MiB, would be written to {key}" in " ".join(counted[1].split())
+    assert await redis.keys() == []
+    code, out, _ = await typed(environment, "replay", "--from", events[2].id, "--json")
+    report = json.loads(out)
+    assert (code, report["events"], report["key"]) == (0, 10, key)
+    assert await entries(redis, key) == as_entries(events[2:])
+    assert await redis.keys() == [key]
+    code, out, err = await typed(environment, "replay", "--from", events[2].id)
+    assert (code, out) == (1, "")
+    assert "--continue" in err
+    code, out, _ = await typed(environment, "replay", "--from", events[2].id, "--continue")
+    assert (code, out.split("\n")[0]) == (0, f"0 events written to {key}")
+
+
+async def test_with_partitions_there_is_one_side_stream_in_the_order_of_the_whole(
+    environment: dict[str, str], redis: Redis, events: list[Event]
+) -> None:
+    environment["CATALOG_EVENT_STREAM_PARTITIONS"] = "4"
+    code, _, _ = await typed(environment, "replay", "--from", events[0].id, "--key", SIDE)
+    assert code == 0
+    assert await entries(redis, SIDE) == as_entries(events)
+
+
+@pytest.mark.parametrize("key", [KEY, f"{KEY}:{{0}}", f"{KEY}:{{7}}"])
+async def test_the_live_stream_is_refused(
+    environment: dict[str, str], redis: Redis, events: list[Event], key: str
+) -> None:
+    code, out, err = await typed(environment, "replay", "--from", events[0].id, "--key", key)
+    assert (code, out) == (2, "")
+    assert "is the live stream" in err
+    assert await redis.keys() == []
+
+
+async def test_a_start_that_is_kept_no_longer_is_refused_with_the_oldest(
+    environment: dict[str, str], events: list[Event]
+) -> None:
+    code, _, err = await typed(environment, "replay", "--from", "5-0")
+    assert code == 1
+    assert f"before {events[0].id} are kept no longer" in " ".join(err.split())

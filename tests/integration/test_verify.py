@@ -1,11 +1,13 @@
 """The audit finds each kind of difference, and nothing where there is none."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import asyncpg
 import pytest
+from on_call import typed
 from publishing import KEY, outbox_pool, read, write
 from redis.asyncio import Redis
 from servers import Connect
@@ -16,6 +18,7 @@ from outbox.position import ORIGIN, Position
 from outbox.ticks import Ticks
 from publisher import connections
 from publisher.comparison import Kind
+from publisher.keys import epoch_key
 from publisher.pages import Pages
 from publisher.settings import Settings
 from publisher.stream import EventStream
@@ -165,15 +168,18 @@ async def test_a_deleted_entry_is_missing(
     assert (verdict.first[0].id, verdict.equal, verdict.trimmed) == (id_, 9, 0)
 
 
+@pytest.mark.parametrize("noted_in", ["the checkpoint", "the mark beside the stream"])
 async def test_a_stream_that_lost_its_end_or_all_of_it_is_missing_what_it_had(
-    connection: asyncpg.Connection, pool: asyncpg.Pool, client: Redis, look: Look
+    connection: asyncpg.Connection, pool: asyncpg.Pool, client: Redis, look: Look, noted_in: str
 ) -> None:
     await write(connection, "a", 3)
     await publish(pool, client)
     await client.copy(KEY, "older", replace=True)
     await write(connection, "b", 2)
     await publish(pool, client)
-    await checkpoint(connection, KEY, Position.parse((await read(Ticks(pool)))[-1].id))
+    if noted_in == "the checkpoint":
+        await client.delete(epoch_key(KEY))
+        await checkpoint(connection, KEY, Position.parse((await read(Ticks(pool)))[-1].id))
     await write(connection, "c", 1)
     await Ticks(pool).make()
     await client.rename("older", KEY)
@@ -454,3 +460,54 @@ async def test_it_is_clean_while_writers_and_the_publisher_run(
             trimmed += verdict.trimmed
             waiting += verdict.waiting
         done.set()
+
+
+@pytest.fixture
+def environment(database: str, redis_url: str) -> dict[str, str]:
+    return {"DATABASE_URL": database, "REDIS_URL": redis_url}
+
+
+async def test_the_command_says_that_all_is_clean_and_ends_with_0(
+    environment: dict[str, str],
+    connection: asyncpg.Connection,
+    pool: asyncpg.Pool,
+    client: Redis,
+) -> None:
+    await write(connection, "a", 5)
+    await publish(pool, client)
+    code, out, _ = await typed(environment, "verify", "--since", "2h")
+    assert code == 0
+    assert "5  equal in their stream" in out
+    assert "clean" in out
+    code, out, err = await typed(environment, "verify", "--json")
+    report = json.loads(out)
+    assert (code, report["clean"], report["equal"], report["first"]) == (0, True, 5, [])
+    assert set(report["differences"]) == set(Kind)
+    assert "Traceback" not in err
+
+
+async def test_the_command_names_what_differs_and_ends_with_1(
+    environment: dict[str, str],
+    connection: asyncpg.Connection,
+    pool: asyncpg.Pool,
+    client: Redis,
+) -> None:
+    await write(connection, "a", 5)
+    await publish(pool, client)
+    foreign = "99999999999999-0"
+    await client.xadd(KEY, {"from": "[red]somebody[/red] else"}, id=foreign)
+    code, out, _ = await typed(environment, "verify")
+    assert code == 1
+    text = " ".join(out.split())
+    assert f"foreign {foreign} {KEY} 'from [red]somebody[/red] else'" in text
+    assert "it differs" in text
+    code, out, _ = await typed(environment, "verify", "--json")
+    report = json.loads(out)
+    assert (code, report["clean"], report["differences"]["foreign"]) == (1, False, 1)
+    assert report["first"][0]["id"] == foreign
+
+
+async def test_a_span_that_is_none_is_wrong_usage(environment: dict[str, str]) -> None:
+    code, out, err = await typed(environment, "verify", "--since", "yesterday")
+    assert (code, out) == (2, "")
+    assert "neither a position" in err
