@@ -144,7 +144,7 @@ class Explainer:
 
     async def _without_event(self, position: Position) -> Story:
         """The story of an ID that no event of the outbox has."""
-        newest, kept = await self._ticks.newest(), await self._ticks.after(0, limit=1)
+        newest, oldest = await self._ticks.newest(), await self._ticks.oldest()
         holding = [stream for stream in self._streams if await stream.fields_at(position)]
         stream = holding[0].key if holding else None
         why = [f"{stream} holds an entry with this ID"] if stream else []
@@ -154,9 +154,9 @@ class Explainer:
         elif newest is None or position.ms > newest.last.ms:
             state = State.FOREIGN if holding else State.NOT_YET
             why.append(f"the newest event is {newest.last}" if newest else "there is no event yet")
-        elif position.ms < kept[0].ms and kept[0].total_before:
+        elif position < oldest:
             state = State.NOT_KEPT
-            why.append(f"the outbox begins at {Position(kept[0].ms, 0)}")
+            why.append(f"the outbox begins at {oldest}")
         else:
             state = State.FOREIGN if holding else State.UNUSED
         return Story(state, str(position), stream, why=why)

@@ -88,10 +88,10 @@ async def select(ticks: Ticks, selection: Selection) -> Selection:
 
     Raises OutboxUnavailable; ReplayRefused where it asks for what is kept no longer, or not there.
     """
-    newest, kept = await ticks.newest(), await ticks.after(0, limit=1)
-    if newest is None or not kept:
+    newest, oldest = await ticks.newest(), await ticks.oldest()
+    if newest is None:
         raise ReplayRefused("There is no event in the outbox.")
-    if selection.first < (oldest := Position(kept[0].ms, 0)):
+    if selection.first < oldest:
         raise ReplayRefused(
             f"Events before {oldest} are kept no longer: that is the oldest to begin from."
         )

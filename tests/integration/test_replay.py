@@ -250,8 +250,11 @@ async def test_the_live_stream_is_refused(
 
 
 async def test_a_start_that_is_kept_no_longer_is_refused_with_the_oldest(
-    environment: dict[str, str], events: list[Event]
+    environment: dict[str, str], connection: asyncpg.Connection, events: list[Event]
 ) -> None:
-    code, _, err = await typed(environment, "replay", "--from", "5-0")
+    code, out, _ = await typed(environment, "replay", "--from", "7d", "--dry-run", "--json")
+    assert (code, json.loads(out)["events"]) == (0, 12)  # Nothing was dropped so far.
+    await connection.execute("DELETE FROM outbox.tick WHERE ms = $1", at(events[0]).ms)
+    code, _, err = await typed(environment, "replay", "--from", "7d", "--dry-run")
     assert code == 1
-    assert f"before {events[0].id} are kept no longer" in " ".join(err.split())
+    assert f"before {events[5].id} are kept no longer" in " ".join(err.split())

@@ -19,10 +19,10 @@ from outbox.ticks import Ticks
 from publisher import connections
 from publisher.comparison import Kind
 from publisher.keys import epoch_key
-from publisher.pages import Pages
+from publisher.pages import Entry, Pages
 from publisher.settings import Settings
 from publisher.stream import EventStream
-from publisher.verify import Verdict, verify
+from publisher.verify import Step, Verdict, verify
 
 Look = Callable[..., Awaitable[Verdict]]
 FOREIGN: dict[Any, Any] = {"from": "somebody else"}
@@ -386,6 +386,41 @@ async def test_from_a_position_only_what_follows_is_looked_at(
     assert (verdict.since, verdict.events, verdict.equal) == (events[4].id, 5, 5)
     beyond = Position(since.ms + 10**6, 0)
     assert (await look(since=beyond)).events == 0
+
+
+async def test_what_is_dropped_while_it_looks_is_left_out(
+    connect: Connect, pool: asyncpg.Pool, client: Redis, redis_url: str
+) -> None:
+    connection = await connect()
+    for name in "abcd":
+        await write(connection, name, 3)
+        await publish(pool, client)
+    first, second, *_ = await Ticks(pool).after(0)
+    settings = {"DATABASE_URL": "postgresql://", "REDIS_URL": redis_url}
+    dropped = asyncio.Event()
+
+    class Dropping(Pages):
+        """Before the first page is read, the oldest tick and its events are dropped."""
+
+        async def read(self, after: Position, until: Position, count: int) -> list[Entry]:
+            if not dropped.is_set():
+                await connection.execute("DELETE FROM outbox.tick WHERE ms = $1", first.ms)
+                await connection.execute("DELETE FROM outbox.event WHERE id <= $1", first.id_top)
+                dropped.set()
+            return await super().read(after, until, count)
+
+    async with connections.redis_client(Settings.from_environment(settings)) as own:
+        steps: list[Step] = []
+        verdict = await verify(
+            pool,
+            Ticks(pool),
+            [Dropping(own, KEY)],
+            watch=lambda step, *_: steps.append(step),
+        )
+    assert dropped.is_set()
+    assert steps.count(Step.ROWS) == 4  # It began anew.
+    assert found(verdict) == {}
+    assert (verdict.since, verdict.events) == (f"{second.ms}-0", 9)
 
 
 async def test_partitions_are_compared_each_with_its_own_entities(
