@@ -113,8 +113,9 @@ format: $(DEV_STAMP) ## Format and mend what ruff can mend
 	$(PYTHON) -m ruff format
 	$(PYTHON) -m ruff check --fix
 
-chaos: $(DEV_STAMP) ## Kill everything at random and count the events: SECONDS=60 SEED=1
+chaos: $(DEV_STAMP) ## Every fault at random, and a count of events: SECONDS=60 SEED=1 PARTITIONS=3
 	$(if $(SECONDS),CHAOS_SECONDS=$(SECONDS)) $(if $(SEED),CHAOS_SEED=$(SEED)) \
+	  $(if $(PARTITIONS),CHAOS_PARTITIONS=$(PARTITIONS)) \
 	  $(PYTHON) -m pytest tests/acceptance/test_chaos.py -s
 
 bench: $(DEV_STAMP) ## Measure: ONLY=name for one, QUICK=1 for a short run
