@@ -10,7 +10,7 @@ import structlog
 
 from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
 from publisher import backlog
-from publisher.labels import Trim
+from publisher.labels import Log, Trim
 from publisher.metrics import GroupSeen
 from publisher.trimming import Because
 from publisher.view import look
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import asyncpg
     from redis.asyncio import Redis
 
+    from outbox.retention import Retention
     from outbox.ticks import Ticks
     from publisher.backlog import Backlog
     from publisher.leading import Leading
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY_S = 1.0
 _LOOK_AT_STREAMS_EVERY_S = 5.0
 _TRIM_EVERY_S = 10.0
+_RETAIN_EVERY_S = 60.0
 _SHARE_OF_TIME = 20  # of which looking may take one
 
 
@@ -51,6 +53,8 @@ class Housekeeping:
         metrics: Metrics,
         *,
         trimmers: Mapping[str, Trimmer],
+        retention: Retention,
+        keep_s: float,
     ) -> None:
         self._pool = pool
         self._redis = redis
@@ -59,6 +63,9 @@ class Housekeeping:
         self._leading = leading
         self._metrics = metrics
         self._trimmers = trimmers
+        self._retention = retention
+        self._keep_s = keep_s
+        self._waiting: tuple[str, ...] = ()
         self.seen: Backlog | None = None
         """The last look at the backlog."""
         self.seen_at = 0.0
@@ -71,6 +78,7 @@ class Housekeeping:
                 ("backlog", self._look_at_backlog, _LOOK_EVERY_S),
                 ("streams", self._look_at_streams, _LOOK_AT_STREAMS_EVERY_S),
                 ("trimming", self._trim, _TRIM_EVERY_S),
+                ("retention", self._retain, _RETAIN_EVERY_S),
             ):
                 tasks.create_task(_every(name, work, every_s, stop))
 
@@ -118,6 +126,29 @@ class Housekeeping:
             trimmed = await self._trimmers[key].trim()
             if trimmed.because is not Because.NOTHING:
                 self._metrics.trimmed(key, Trim(trimmed.because), entries=trimmed.removed)
+
+    async def _retain(self) -> None:
+        """One process does it: the one that leads the first stream."""
+        if self._streams[0].key not in self._leading.streams:
+            return
+        kept = await self._retention.keep_up(self._keep_s)
+        for partition in kept.created:
+            log.info("partition.created", partition=partition)
+            self._metrics.partitions_created(_log_of(partition))
+        for partition in kept.dropped:
+            log.info("partition.dropped", partition=partition)
+            self._metrics.partitions_dropped(_log_of(partition))
+        waiting = tuple(str(wait) for wait in kept.waiting_for)
+        if waiting != self._waiting:
+            self._waiting = waiting
+            log.warning("partition.waiting", waits=list(waiting))
+        for of in Log:
+            overdue = sum(_log_of(wait.partition) is of for wait in kept.waiting_for)
+            self._metrics.partitions_overdue(of, overdue)
+
+
+def _log_of(partition: str) -> Log:
+    return Log.TICK if "tick" in partition else Log.EVENT
 
 
 async def _every(

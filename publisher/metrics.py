@@ -157,10 +157,9 @@ class Metrics:
         """What was past retention is gone."""
         self._series.dropped.labels(log).inc(count)
 
-    def partitions_seen(self, log: Log, *, ahead: int, overdue: int) -> None:
-        """How many wait for what is to come, and how many should be gone but may not be dropped."""
-        self._series.ahead.labels(log).set(ahead)
-        self._series.overdue.labels(log).set(overdue)
+    def partitions_overdue(self, log: Log, count: int) -> None:
+        """How many should be made or gone, and may not be yet."""
+        self._series.overdue.labels(log).set(count)
 
     # What has to be asked for
 

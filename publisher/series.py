@@ -137,11 +137,8 @@ class Series:
         )
         self.overdue = gauge(
             "catalog_publisher_partitions_overdue",
-            "Partitions past retention that cannot be dropped yet.",
+            "Partitions that should be made, or dropped, and cannot be yet.",
             "log",
-        )
-        self.ahead = gauge(
-            "catalog_publisher_partitions_ahead", "Partitions that wait for what is to come.", "log"
         )
         self.entries = gauge("catalog_stream_entries", "Entries in the stream.", "stream")
         self.memory = gauge(

@@ -16,6 +16,7 @@ from outbox.batch import Share
 from outbox.dead_letters import DeadLetters
 from outbox.epochs import Epochs
 from outbox.leases import Member
+from outbox.retention import Retention
 from outbox.ticks import Ticks
 from publisher import identity
 from publisher.bell import Bell
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _SECONDS_IN_AN_HOUR = 3600
+_SECONDS_IN_A_DAY = 86_400
 
 
 async def run(
@@ -96,6 +98,8 @@ async def run(
         leading,
         metrics,
         trimmers={key: Trimmer(redis, key, _keep(settings)) for key in partitions},
+        retention=Retention(pool, readers=settings.stream_keys),
+        keep_s=settings.outbox_retention_days * _SECONDS_IN_A_DAY,
     )
 
     checked = asyncio.Event()

@@ -59,7 +59,7 @@ def at_work() -> Metrics:
     metrics.partitions_created(Log.EVENT)
     metrics.partitions_dropped(Log.TICK)
     for log in Log:
-        metrics.partitions_seen(log, ahead=1, overdue=0)
+        metrics.partitions_overdue(log, 0)
     metrics.observed(backlog=3, oldest_unpublished_s=0.5, dead_letters=1)
     group = GroupSeen("search", lag=3, lag_s=0.5, pending=1, fell_off=0, budget_left_s=3600.0)
     metrics.stream_observed(

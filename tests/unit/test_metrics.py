@@ -187,7 +187,7 @@ def test_the_rest_is_counted_where_it_happened(scraped: Scraped) -> None:
     metrics.trimmed(KEY, Trim.MEMORY, entries=300)
     metrics.partitions_created(Log.TICK, 2)
     metrics.partitions_dropped(Log.EVENT)
-    metrics.partitions_seen(Log.EVENT, ahead=1, overdue=4)
+    metrics.partitions_overdue(Log.EVENT, 4)
     prefix = "catalog_publisher_"
     assert scraped.value(f"{prefix}ticks_total") == 1
     assert scraped.value(f"{prefix}pass_duration_seconds_count", "moved") == 1
@@ -197,7 +197,6 @@ def test_the_rest_is_counted_where_it_happened(scraped: Scraped) -> None:
     assert scraped.value("catalog_stream_trimmed_entries_total", "memory", KEY) == 300
     assert scraped.value(f"{prefix}partitions_created_total", "tick") == 2
     assert scraped.value(f"{prefix}partitions_dropped_total", "event") == 1
-    assert scraped.value(f"{prefix}partitions_ahead", "event") == 1
     assert scraped.value(f"{prefix}partitions_overdue", "event") == 4
 
 
