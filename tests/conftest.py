@@ -14,6 +14,9 @@ from servers import IN_A_HURRY, SCHEMA, Connect, cloned, postgres_running, with_
 
 from embedded.postgres import Postgres, wheel_binaries
 from embedded.valkey import Valkey
+from outbox import connection as outbox_connection
+from publisher import connections
+from publisher.settings import Settings
 
 _POSTGRES_SETTINGS = IN_A_HURRY | {
     "max_connections": "200",
@@ -92,6 +95,15 @@ async def connection(connect: Connect) -> asyncpg.Connection:
 
 
 @pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool as the publisher's is."""
+    async with asyncpg.create_pool(
+        database, min_size=0, max_size=8, server_settings=outbox_connection.SETTINGS
+    ) as pool:
+        yield pool
+
+
+@pytest.fixture
 def redis_url(valkey_server: Valkey) -> str:
     """The address of a server without a key."""
     with BlockingRedis.from_url(valkey_server.url) as client:
@@ -102,6 +114,14 @@ def redis_url(valkey_server: Valkey) -> str:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[Redis]:
+    """A client as the publisher's is."""
+    settings = {"DATABASE_URL": "postgresql://", "REDIS_URL": redis_url}
+    async with connections.redis_client(Settings.from_environment(settings)) as client:
         yield client
 
 

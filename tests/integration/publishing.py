@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 from redis.asyncio import Redis
@@ -41,6 +41,12 @@ SELECT t.ms, e.entity, e.entity_id, e.operation,
     ON pg_visible_in_snapshot(e.xid, t.snapshot) AND NOT pg_visible_in_snapshot(e.xid, t.since)
  ORDER BY t.ms, e.id
 """
+
+
+FOREIGN = {"from": "somebody else"}
+"""An entry that is not ours."""
+GO_ON = asyncio.Event()
+"""Never set."""
 
 
 @asynccontextmanager
@@ -102,6 +108,21 @@ class OnePass:
         return await self._relay.follow(offer, stop)
 
 
+class MakeRelay(Protocol):
+    """A relay of its own, as another process would have."""
+
+    def __call__(self, *, batch_size: int = 1000) -> OnePass: ...
+
+
+def relays(pool: asyncpg.Pool, client: Redis) -> MakeRelay:
+    """Any number of relays to the same stream."""
+
+    def make_relay(*, batch_size: int = 1000) -> OnePass:
+        return OnePass(pool, client, limits=Limits(batch_size=batch_size))
+
+    return make_relay
+
+
 async def _nowhere(_: Checkpoint) -> None:
     """Without a lease there is no checkpoint: the stream alone says where to go on."""
 
@@ -152,6 +173,19 @@ async def entries(redis: Redis, key: str = KEY) -> list[tuple[str, dict[str, str
         (_text(id_), {_text(name): _text(value) for name, value in fields.items()})
         for id_, fields in raw
     ]
+
+
+async def ours(redis: Redis) -> list[tuple[str, dict[str, str]]]:
+    return [(id_, fields) for id_, fields in await entries(redis) if fields != FOREIGN]
+
+
+async def names(redis: Redis) -> list[str]:
+    """The entity ids in the stream, and * for an entry of somebody else."""
+    return [fields.get("entityId", "*") for _, fields in await entries(redis)]
+
+
+async def holds_more_than(redis: Redis, count: int) -> bool:
+    return bool(await redis.xlen(KEY) > count)
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: float = 10) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
-from publishing import eventually, outbox_pool
+from publishing import eventually
 from servers import Connect
 
 from outbox import checkpoints, leases
@@ -24,12 +24,6 @@ ALICE, BOB, CAROL, DAVE = [
     Member("publisher", holder, "host", 1)
     for holder in ("host/4", "host/2", "host/3", "host/1")
 ]
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    async with outbox_pool(database) as pool:
-        yield pool
 
 
 async def renew(

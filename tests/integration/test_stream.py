@@ -1,18 +1,14 @@
 """Compare-and-append on real servers: all of a batch or none, once, in order, never in silence."""
 
-import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
 
 import pytest
-from appending import AT_MS, as_entries, batch, batch_of, client_of
+from appending import as_entries, batch, client_of
 from publishing import KEY, entries
 from redis.asyncio import Redis
 
 from embedded.valkey import Valkey
-from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
 from publisher.errors import StreamBehind, StreamFenced, StreamForeign
 from publisher.stream import EventStream
@@ -208,92 +204,6 @@ async def test_what_somebody_else_wrote_leaves_no_mark(stream: EventStream, redi
     assert await stream.mark() == Position(5, 2)
 
 
-async def test_an_entry_has_the_fields_of_the_contract_in_their_order(
-    stream: EventStream, redis: Redis
-) -> None:
-    await stream.append(batch((5, 0, 1)), after=ORIGIN)
-    await stream.append(batch((6, 0, 1), traceparent=TRACEPARENT), after=Position(5, 0))
-    raw = await command(redis, "XRANGE", KEY, "-", "+", NEVER_DECODE=True)
-    plain = [
-        *[b"type", b"catalog.updated", b"entity", b"series", b"entityId", b"5/0"],
-        *[b"operation", b"update", b"timestamp", b"2026-11-22T11:37:51.008Z"],
-        *[b"payload", b'{"n":0}'],
-    ]
-    found = [flat(fields) for _, fields in raw]
-    assert found[0] == plain
-    assert found[1][:10] == [*plain[:5], b"6/0", *plain[6:10]]
-    assert found[1][12:] == [b"traceparent", TRACEPARENT.encode()]
-
-
-async def command(client: Any, *words: object, **options: bool) -> Any:  # noqa: ANN401
-    """Commands that redis-py has no types for."""
-    return await client.execute_command(*words, **options)
-
-
-def flat(fields: Any) -> list[bytes]:  # noqa: ANN401 - as redis-py gives it
-    if isinstance(fields, dict):
-        return [part for pair in fields.items() for part in pair]
-    return list(fields)
-
-
-@pytest.mark.parametrize(
-    "at_ms",
-    [
-        *[0, 999, 951782400000, 1709164800000, 1709251199999, 1735689599999, 4107542400000],
-        *[-1, 253402300799999],
-    ],
-)
-async def test_the_script_writes_times_as_events_do(
-    stream: EventStream, redis: Redis, at_ms: int
-) -> None:
-    values = ["series", "s", "update", at_ms, "", "{}"]
-    events = batch_of((5, 0, 1), values=[values])
-    await stream.append(events, after=ORIGIN)
-    assert await entries(redis) == as_entries(list(events))
-
-
-@pytest.mark.parametrize("payload", ['{"a":"\u00e9\U0001f600\u2028"}', "{}" + " " * 100_000])
-async def test_any_text_arrives_as_it_was_written(
-    stream: EventStream, redis: Redis, payload: str
-) -> None:
-    values = ["series", "s\u0000\u001e\n", "update", AT_MS, "", payload]
-    events = batch_of((5, 0, 1), values=[values])
-    await stream.append(events, after=ORIGIN)
-    assert await entries(redis) == as_entries(list(events))
-
-
-@pytest.mark.parametrize(
-    ("top", "after", "outcome"),
-    [
-        # Each differs from the next in what a number of 53 bits cannot hold.
-        ("9007199254740993-0", "9007199254740992-0", "appended"),
-        ("9007199254740992-0", "9007199254740993-0", "behind"),
-        ("1-9007199254740993", "1-9007199254740992", "appended"),
-        ("1-9007199254740992", "1-9007199254740993", "behind"),
-        ("1-18446744073709551614", "1-18446744073709551615", "behind"),
-        # As text these would be ordered the other way.
-        ("10-0", "9-0", "appended"),
-        ("9-0", "10-0", "behind"),
-        ("1-10", "1-9", "appended"),
-        ("1-9", "1-10", "behind"),
-    ],
-)
-async def test_ids_are_compared_exactly(
-    stream: EventStream, redis: Redis, top: str, after: str, outcome: str
-) -> None:
-    if outcome == "appended":
-        await redis.xadd(KEY, {"what it builds on": "is there"}, id=after)
-    await redis.xadd(KEY, {"any": "1"}, id=top)
-    above = batch((9007199254740994 - 2, 2**20 * 2, 1))
-    if outcome == "appended":
-        assert (await stream.append(above, after=Position.parse(after))).events == 1
-        assert (await entries(redis))[-1][0] == "9007199254740994-0"
-    else:
-        with pytest.raises(StreamBehind) as behind:
-            await stream.append(above, after=Position.parse(after))
-        assert str(behind.value.top) == top
-
-
 async def test_a_foreign_entry_does_not_hide_that_what_we_build_on_is_lost(
     stream: EventStream, redis: Redis
 ) -> None:
@@ -301,128 +211,3 @@ async def test_a_foreign_entry_does_not_hide_that_what_we_build_on_is_lost(
     with pytest.raises(StreamForeign):
         await stream.append(batch((300, 0, 1)), after=Position(200, 0))
     assert await redis.xlen(KEY) == 1
-
-
-async def test_an_entry_of_any_bytes_can_be_looked_at(stream: EventStream, redis: Redis) -> None:
-    await redis.xadd(KEY, {b"f": b"\xff"}, id="1-0")
-    assert await stream.fields_at(Position(1, 0)) == {"f": "\\xff"}
-
-
-async def test_a_large_batch_is_one_append(stream: EventStream, redis: Redis) -> None:
-    events = batch((5, 2**20 - 5000, 10_000))
-    assert (await stream.append(events, after=ORIGIN)).events == 10_000
-    found = [id_ for id_, _ in await entries(redis)]
-    assert found == [f"5-{n}" for n in range(2**20 - 5000, 2**20)] + [f"6-{n}" for n in range(5000)]
-
-
-# What the server refuses
-
-
-async def refused(stream: EventStream, *, after: Position) -> str:
-    """The reason that the server gives for not appending one more event."""
-    with pytest.raises(StreamRefused) as found:
-        await stream.append(batch((after.ms, after.seq + 1, 3)), after=after)
-    return found.value.reason
-
-
-async def test_a_key_of_another_type_is_refused(stream: EventStream, redis: Redis) -> None:
-    await redis.set(KEY, "mine")
-    assert await refused(stream, after=ORIGIN) == "WRONGTYPE"
-    with pytest.raises(StreamRefused) as top:
-        await stream.top()
-    assert top.value.reason == "WRONGTYPE"
-    assert await redis.get(KEY) in ("mine", b"mine")
-
-
-async def test_a_full_server_refuses_and_takes_it_up_again(
-    stream: EventStream, redis: Redis
-) -> None:
-    await stream.append(batch((5, 0, 3)), after=ORIGIN)
-    await redis.config_set("maxmemory", "1")
-    try:
-        assert await refused(stream, after=Position(5, 2)) == "OOM"
-    finally:
-        await redis.config_set("maxmemory", "0")
-    assert await redis.xlen(KEY) == 3
-    assert (await stream.append(batch((5, 3, 3)), after=Position(5, 2))).events == 3
-
-
-async def test_a_replica_refuses_and_takes_it_up_when_it_is_promoted(
-    stream: EventStream, redis: Redis
-) -> None:
-    await stream.append(batch((5, 0, 3)), after=ORIGIN)
-    await command(redis, "REPLICAOF", "127.0.0.1", "1")
-    try:
-        assert await refused(stream, after=Position(5, 2)) == "READONLY"
-    finally:
-        await command(redis, "REPLICAOF", "NO", "ONE")
-    assert await redis.xlen(KEY) == 3
-    assert (await stream.append(batch((5, 3, 3)), after=Position(5, 2))).events == 3
-
-
-@pytest.mark.parametrize(
-    "rights", ["~other +@all", "~* +@all -evalsha", "~* -@all +ping", "~* +@all -xadd"]
-)
-async def test_a_user_without_the_right_is_refused(
-    server: Valkey, redis: Redis, rights: str
-) -> None:
-    await EventStream(redis, KEY).append(batch((5, 0, 3)), after=ORIGIN)
-    name = f"publisher-{secrets.token_hex(4)}"
-    await command(redis, "ACL", "SETUSER", name, "on", ">secret", *rights.split())
-    async with client_of(f"{server.url}?username={name}&password=secret") as limited:
-        assert await refused(EventStream(limited, KEY), after=Position(5, 2)) == "NOPERM"
-    assert await redis.xlen(KEY) == 3
-
-
-async def test_a_wrong_password_is_refused(server: Valkey, redis: Redis) -> None:
-    assert await redis.ping()
-    async with client_of(f"{server.url}?username=nobody&password=wrong") as stranger:
-        assert await refused(EventStream(stranger, KEY), after=ORIGIN) == "WRONGPASS"
-
-
-async def test_scripts_that_were_flushed_are_loaded_again(
-    stream: EventStream, redis: Redis
-) -> None:
-    await stream.append(batch((5, 0, 1)), after=ORIGIN)
-    await redis.script_flush()
-    assert (await stream.append(batch((5, 1, 1)), after=Position(5, 0))).events == 1
-
-
-async def test_a_killed_server_is_away_and_works_again_when_it_is_back(
-    server: Valkey, redis: Redis
-) -> None:
-    stream = EventStream(redis, KEY)
-    await stream.append(batch((5, 0, 1)), after=ORIGIN)
-    await asyncio.to_thread(server.kill)
-    for _ in range(2):
-        with pytest.raises(StreamUnavailable):
-            await stream.append(batch((5, 1, 1)), after=Position(5, 0))
-        with pytest.raises(StreamUnavailable):
-            await stream.top()
-    await asyncio.to_thread(server.start)
-    # It kept nothing, as a cache does not: neither the stream nor the script.
-    with pytest.raises(StreamBehind) as behind:
-        await stream.append(batch((5, 1, 1)), after=Position(5, 0))
-    assert behind.value.top == ORIGIN
-    assert (await stream.append(batch((5, 0, 2)), after=ORIGIN)).events == 2
-
-
-async def test_an_append_whose_answer_is_lost_is_not_sent_again(
-    server: Valkey, redis: Redis
-) -> None:
-    stream = EventStream(redis, KEY)
-    await stream.append(batch((5, 0, 1)), after=ORIGIN)
-    async with Redis.from_url(server.url) as other:
-        await command(other, "CLIENT", "PAUSE", 60_000, "WRITE")
-        try:
-            appending = asyncio.create_task(stream.append(batch((5, 1, 1)), after=Position(5, 0)))
-            async with asyncio.timeout(10):
-                while b"cmd=evalsha" not in await command(other, "CLIENT", "LIST"):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            await command(other, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-            with pytest.raises(StreamUnavailable):
-                await appending
-        finally:
-            await command(other, "CLIENT", "UNPAUSE")
-    assert await redis.xlen(KEY) == 1
-    assert (await stream.append(batch((5, 1, 1)), after=Position(5, 0))).events == 1
