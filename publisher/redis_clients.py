@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Never, Self
 
 from redis.asyncio import Redis
@@ -18,6 +19,9 @@ from redis.exceptions import (
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
 )
 
 from publisher.answers import reason_of
@@ -73,6 +77,32 @@ class ClusterClient(RedisCluster):
         await self.aclose()
         await self.nodes_manager.aclose()
         await self.nodes_manager.aclose("startup_nodes")
+
+    async def initialize(self, *args: Any, **options: Any) -> Self:  # noqa: ANN401
+        """As of RedisCluster, but raises a RedisError, and asks another node the next time."""
+        try:
+            await super().initialize(*args, **options)
+        except RedisClusterException as exc:
+            _raise_cause(exc)
+        except (RedisConnectionError, RedisTimeoutError):
+            # It asked the first of them which commands there are, and would do so for ever.
+            for asked in self.get_primaries()[:1]:
+                self.nodes_manager.move_node_to_end_of_cached_nodes(asked.name)
+            raise
+        return self
+
+    async def script_load(self, script: Any) -> Any:  # noqa: ANN401
+        """To every primary that is up: one that is not must not hold up what others have."""
+        await self.initialize()
+        loading = (
+            self.execute_command("SCRIPT LOAD", script, target_nodes=node)
+            for node in self.get_primaries()
+        )
+        answers = await asyncio.gather(*loading, return_exceptions=True)
+        loaded = [answer for answer in answers if not isinstance(answer, BaseException)]
+        if not loaded:
+            raise next(answer for answer in answers if isinstance(answer, BaseException))
+        return loaded[0]
 
     async def exists(self, *keys: Any) -> Any:  # noqa: ANN401
         """Whether the key exists; redis-py would make a pipeline of it."""
