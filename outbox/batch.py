@@ -19,7 +19,6 @@ _BEFORE_THE_TIME = 3  # values: texts with two bytes of length
 _HEAD_16 = 3  # bytes: kind and length
 _UINT_64 = 8  # bytes
 _ARRAY_32 = 0xDD
-_MARK = b"\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +41,31 @@ class Run:
     index: int
     count: int
     marked: bytes = b""
-    """A byte for each, 1 for those that are meant; empty when all are."""
+    """A byte for each; empty when all are meant."""
+    mark: int = 1
+    """The byte that those have which are meant."""
 
     @property
     def events(self) -> int:
         """How many are meant."""
-        return self.marked.count(_MARK) if self.marked else self.count
+        return self.marked.count(self.mark) if self.marked else self.count
 
     @property
     def numbers(self) -> Sequence[int]:
         """Their numbers in the tick."""
         if not self.marked:
             return range(self.index, self.index + self.count)
-        return [self.index + n for n, mark in enumerate(self.marked) if mark]
+        return [self.index + n for n, mark in enumerate(self.marked) if mark == self.mark]
 
     @property
     def first(self) -> Position:
         """Where the first that is meant stands."""
-        return Position.in_tick(self.ms, self.index + max(self.marked.find(_MARK), 0))
+        return Position.in_tick(self.ms, self.index + max(self.marked.find(self.mark), 0))
 
     @property
     def last(self) -> Position:
         """Where the last that is meant stands."""
-        at = self.marked.rfind(_MARK) if self.marked else self.count - 1
+        at = self.marked.rfind(self.mark) if self.marked else self.count - 1
         return Position.in_tick(self.ms, self.index + at)
 
 
@@ -80,7 +81,7 @@ class Batch:
     reached: Position
     """Up to where the outbox was read for it."""
     largest: int
-    """Bytes of the largest payload among them."""
+    """Bytes of the largest payload among them; of several partitions' page perhaps a few more."""
 
     @property
     def events(self) -> int:

@@ -8,20 +8,23 @@ from outbox import sql
 from outbox.batch import WHOLE, Batch, Run
 from outbox.connection import translated
 from outbox.errors import OutboxDamaged, OutboxUnreadable
+from outbox.pages import Page, SharedPage
 from outbox.position import ORIGIN, Position
-from outbox.tick import Tick, grouped
+from outbox.tick import Tick, aligned, grouped, without_last_group
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Hashable, Sequence
 
     import asyncpg
 
     from outbox.batch import Share
     from outbox.event import Event
+    from outbox.pages import Pages, Row
     from outbox.tick import Snapshot
 
 _SQL = sql.load("outbox")
 _TICKS_AT_ONCE = 1000
+_MOST_TICKS_AT_ONCE = 10_000
 # After a long outage a tick may have tens of millions of events to count.
 _COUNTING_TIMEOUT_S = 3600.0
 _END = Position(2**63 - 1, 0)
@@ -31,13 +34,16 @@ _NOTHING = (None, None, None, None)
 class Ticks:
     """The ticks of one outbox, and of their events *share*.
 
-    Owns no connection: each call borrows one from *pool*.
+    Owns no connection: each call borrows one from *pool*. With *pages* it reads together with
+    those of other shares that were handed the same.
     """
 
-    def __init__(self, pool: asyncpg.Pool, share: Share = WHOLE) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, share: Share = WHOLE, pages: Pages | None = None
+    ) -> None:
         self._pool = pool
+        self._pages = pages
         self.share = share
-        self._share: tuple[int, ...] = () if share == WHOLE else (share.number, share.of)
         self._seen: tuple[int | None, Snapshot | None, int | None, int | None] = _NOTHING
 
     async def make(self, *, above_ms: int = 0) -> tuple[int | None, Tick | None]:
@@ -114,27 +120,28 @@ class Ticks:
         if tick:
             ms = tick.ms
             index = after.index_in(tick.ms) + 1
-            async for batch in self._pages(tick, index, _stop(tick, until), size=size):
+            async for batch in self._parts(tick, index, _stop(tick, until), size=size):
                 yield batch
-        while ticks := await self.after(ms):
+        while ticks := await self._following(ms, size):
             whole = [tick for tick in ticks if _stop(tick, until) == tick.events]
             async for batch in self.batches_of(whole, size=size):
                 yield batch
             if len(whole) < len(ticks):
                 cut = ticks[len(whole)]
-                async for batch in self._pages(cut, 0, _stop(cut, until), size=size):
+                async for batch in self._parts(cut, 0, _stop(cut, until), size=size):
                     yield batch
                 return
             ms = ticks[-1].ms
 
     async def batches_of(self, ticks: Sequence[Tick], *, size: int) -> AsyncGenerator[Batch, None]:
         """The events of *ticks*, which follow each other, in order. Raises OutboxUnavailable."""
-        for group in grouped(ticks, size):
-            if group[0].events <= size and (batch := await self._whole(group)):
+        groups = grouped if self.share == WHOLE else aligned
+        for group in groups(ticks, size):
+            if group[0].events <= size and (batch := await self._whole(group, size)):
                 yield batch
                 continue
             for tick in group:
-                async for batch in self._pages(tick, 0, tick.events, size=size):
+                async for batch in self._parts(tick, 0, tick.events, size=size):
                     yield batch
 
     async def event_at(self, position: Position) -> Event | None:
@@ -143,7 +150,7 @@ class Ticks:
         if tick is None or position > tick.last:
             return None
         index = position.index_in(tick.ms)
-        async for batch in self._pages(tick, index, index + 1, size=1):
+        async for batch in self._parts(tick, index, index + 1, size=1):
             for event in batch:
                 return event if event.id == str(position) else None
         return None
@@ -179,21 +186,30 @@ class Ticks:
             moved: int = await self._pool.fetchval(_SQL["renumber"], tick.ms, index, above_ms)
         return moved
 
-    async def _whole(self, group: Sequence[Tick]) -> Batch | None:
+    async def _following(self, ms: int, size: int) -> list[Tick]:
+        """Some of the ticks that follow the one at *ms*; whole groups, where they are aligned."""
+        if self.share == WHOLE:
+            return await self.after(ms)
+        limit = min(max(size, _TICKS_AT_ONCE), _MOST_TICKS_AT_ONCE)
+        ticks = await self.after(ms, limit=limit)
+        return without_last_group(ticks, size) if len(ticks) == limit else ticks
+
+    async def _whole(self, group: Sequence[Tick], size: int) -> Batch | None:
         """All events of a few small ticks; None if one of them was renumbered in its middle."""
-        statement = _SQL[("shared_" if self._share else "") + "events_of_ticks"]
-        with translated():
-            rows = await self._pool.fetch(statement, group[0].ms, group[-1].ms, *self._share)
+        page = await self._page("events_of_ticks", group[0].ms, group[-1].ms, size=size, of=group)
         if [(tick.ms, tick.events) for tick in group] != [
-            (row["ms"], row["events"]) for row in rows
+            (row["ms"], row["events"]) for row in page.rows
         ]:
             return None
-        return _batch([(row["ms"], 0, row) for row in rows], group[-1].last)
+        return self._batch(page, [(row["ms"], 0, row) for row in page.rows], group[-1].last)
 
-    async def _pages(
+    async def _parts(
         self, tick: Tick, index: int, stop: int, *, size: int
     ) -> AsyncGenerator[Batch, None]:
-        """The events of one tick from number *index* up to and without number *stop*."""
+        """The events of one tick from number *index* up to and without number *stop*.
+
+        Cut at the multiples of *size*, wherever they begin.
+        """
         if index >= stop:
             return
         skip, late = tick.first + index, 0
@@ -205,38 +221,77 @@ class Ticks:
         if skip < late:
             after_id = await self._id_at("late_id_at", skip, tick.late, tick.since_floor)
             each = max(size // len(tick.late), 1)
+            late_xids = tuple(tick.late)
             while index < stop:
+                limit = min(size - index % size, stop - index)
                 page = await self._page(
-                    "late_events", tick.late, after_id, tick.since_floor, each, stop - index
+                    "late_events", late_xids, after_id, tick.since_floor, each, limit, size=size
                 )
-                if not page["events"]:
+                [row] = page.rows
+                if not row["events"]:
                     break
-                after_id = page["last_id"]
-                yield _batch(
-                    [(tick.ms, index, page)], Position.in_tick(tick.ms, index + page["events"] - 1)
-                )
-                index += page["events"]
+                after_id = row["last_id"]
+                yield self._batch_in(tick, index, page)
+                index += row["events"]
         span = (tick.id_top, tick.snapshot, tick.since)
         after_id = tick.since_floor
         if skip > late:
             after_id = await self._id_at("new_id_at", skip - late, tick.since_floor, *span)
         while index < stop:
-            page = await self._page("new_events", after_id, *span, min(size, stop - index))
-            if not page["events"]:
+            limit = min(size - index % size, stop - index)
+            page = await self._page("new_events", after_id, *span, limit, size=size)
+            [row] = page.rows
+            if not row["events"]:
                 raise OutboxDamaged(
                     f"tick {tick.ms} has {tick.events} events, but {index} are left"
                 )
-            after_id = page["last_id"]
-            yield _batch(
-                [(tick.ms, index, page)], Position.in_tick(tick.ms, index + page["events"] - 1)
-            )
-            index += page["events"]
+            after_id = row["last_id"]
+            yield self._batch_in(tick, index, page)
+            index += row["events"]
 
-    async def _page(self, statement: str, *arguments: object) -> asyncpg.Record:
-        name = ("shared_" if self._share else "") + statement
-        with translated():
-            [row] = await self._pool.fetch(_SQL[name], *arguments, *self._share)
-        return row
+    async def _page(
+        self, statement: str, *arguments: Hashable, size: int, of: Sequence[Tick] = ()
+    ) -> Page:
+        """What *statement* finds; *of* the ticks that it looks up itself."""
+        if self.share == WHOLE:
+            with translated():
+                rows = await self._pool.fetch(_SQL[statement], *arguments)
+            body = b"".join(row["body"] or b"" for row in rows)
+            return Page(rows, body, max((row["largest"] or 0 for row in rows), default=0))
+
+        async def read(numbers: Collection[int]) -> SharedPage:
+            with translated():
+                rows = await self._pool.fetch(
+                    _SQL[f"shared_{statement}"], *arguments, numbers, self.share.of
+                )
+            return SharedPage(rows)
+
+        number = self.share.number
+        if self._pages is None or size < self.share.of:
+            # Too small to be of use to all: event by event, for example, to find the one at fault.
+            return (await read([number])).of(number)
+        # What a tick holds may change: it is renumbered, or lost in a failover and made again.
+        content = tuple((tick.ms, tick.first, tick.events, tick.snapshot) for tick in of)
+        return await self._pages.take(number, (statement, arguments, content), read)
+
+    def _batch_in(self, tick: Tick, index: int, page: Page) -> Batch:
+        """The one batch of a *page* that begins with event *index* of *tick*."""
+        [row] = page.rows
+        reached = Position.in_tick(tick.ms, index + row["events"] - 1)
+        return self._batch(page, [(tick.ms, index, row)], reached)
+
+    def _batch(self, page: Page, rows: Sequence[tuple[int, int, Row]], reached: Position) -> Batch:
+        """All of *page*; of each of its *rows* the ms of its tick and its first number."""
+        mark = self.share.number
+        if self.share == WHOLE:
+            runs = [Run(ms, index, row["events"]) for ms, index, row in rows]
+        else:
+            runs = [
+                Run(ms, index, row["events"], row["marked"], mark)
+                for ms, index, row in rows
+                if mark in row["marked"]
+            ]
+        return Batch(tuple(runs), page.body, reached, page.largest)
 
     async def _id_at(self, statement: str, number: int, *arguments: object) -> int:
         """The id of the event before number *number* of its part; 0 before the first."""
@@ -252,17 +307,3 @@ def _stop(tick: Tick, until: Position | None) -> int:
     if until is None:
         return tick.events
     return min(tick.events, max(until.index_in(tick.ms), 0))
-
-
-def _batch(pages: Sequence[tuple[int, int, asyncpg.Record]], reached: Position) -> Batch:
-    """One batch of consecutive *pages*: each with the ms of its tick and its first number."""
-    runs: list[Run] = []
-    for ms, index, page in pages:
-        if page["body"] is not None:
-            runs.append(Run(ms, index, page["events"], page["marked"] or b""))
-    return Batch(
-        tuple(runs),
-        b"".join(page["body"] or b"" for _, _, page in pages),
-        reached,
-        max(page["largest"] or 0 for _, _, page in pages),
-    )

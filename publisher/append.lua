@@ -5,8 +5,8 @@
 -- ARGV[1]  the epoch of the caller's lease
 -- ARGV[2]  the ID that the stream must have reached already
 -- ARGV[3]  the batch: a MessagePack array, six values an event, see outbox.packed in schema.sql
--- ARGV[4…] which events they are, as runs: ms of the tick, number of the first, how many, and which of those are meant:
---          a byte for each, 1 or 0; nothing at all when all are
+-- ARGV[4…] which events they are, as runs: ms of the tick, number of the first, how many, a byte for each of those, and
+--          the byte that those have which are meant; nothing at all for the bytes when all are
 --
 -- Answers {appended, last ID the stream had before}, or an error that has changed nothing:
 --   FENCED <epoch>  somebody with a later lease has appended
@@ -53,17 +53,18 @@ end
 -- Where each event joins right behind the one before, Redis numbers them as we would: building each ID here costs a
 -- seventh of the whole append. (Redis before 7 cannot, and does not tell its version either.)
 local numbered_by_redis = top == ARGV[2] and redis.REDIS_VERSION_NUM ~= nil
-for r = 4, #ARGV, 4 do
+for r = 4, #ARGV, 5 do
   local ms, seq = place(tonumber(ARGV[r]), tonumber(ARGV[r + 1]))
   local joins = seq == 0 and before(top, ms .. '-0') or r == 4 and top == ms .. '-' .. (seq - 1)
   numbered_by_redis = numbered_by_redis and joins and ARGV[r + 3] == ''
 end
 
 local ids = {}
-for r = 4, #ARGV, 4 do
+for r = 4, #ARGV, 5 do
   local ms, index, count, marked = tonumber(ARGV[r]), tonumber(ARGV[r + 1]), tonumber(ARGV[r + 2]), ARGV[r + 3]
+  local wanted = string.char(ARGV[r + 4])
   local high, prefix
-  local n = marked == '' and 1 or string.find(marked, '\1', 1, true)
+  local n = marked == '' and 1 or string.find(marked, wanted, 1, true)
   while n and n <= count do
     local i = index + n - 1
     local over = floor(i / 1048576)
@@ -71,7 +72,7 @@ for r = 4, #ARGV, 4 do
       high, prefix = over, place(ms, i) .. '-' .. (numbered_by_redis and '*' or '')
     end
     ids[#ids + 1] = numbered_by_redis and prefix or prefix .. (i - over * 1048576)
-    n = marked == '' and n + 1 or string.find(marked, '\1', n + 1, true)
+    n = marked == '' and n + 1 or string.find(marked, wanted, n + 1, true)
   end
 end
 

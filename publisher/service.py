@@ -16,6 +16,7 @@ from outbox.batch import Share
 from outbox.dead_letters import DeadLetters
 from outbox.epochs import Epochs
 from outbox.leases import Member
+from outbox.pages import Pages
 from outbox.retention import Retention
 from outbox.ticks import Ticks
 from publisher import identity
@@ -175,10 +176,10 @@ def _partitions(  # noqa: PLR0913, PLR0917 - each is one thing it is handed
     pacing: Pacing,
     observer: Observer,
 ) -> dict[str, Partition]:
-    partitions = {}
+    partitions, pages = {}, Pages()
     for number, key in enumerate(settings.stream_keys):
         share = Share(number, settings.partitions)
-        ticks, stream = Ticks(pool, share), EventStream(redis, key)
+        ticks, stream = Ticks(pool, share, pages), EventStream(redis, key)
         places = Places(
             pool,
             ticks,

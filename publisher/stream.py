@@ -89,7 +89,11 @@ class EventStream:
         StreamFenced, StreamRefused or StreamUnavailable; in each case nothing may be taken as
         appended.
         """
-        runs = [one for run in batch.runs for one in (run.ms, run.index, run.count, run.marked)]
+        runs = [
+            one
+            for run in batch.runs
+            for one in (run.ms, run.index, run.count, run.marked, run.mark)
+        ]
         with translated():
             try:
                 answer = await self._evaluate(epoch, str(after), batch.packed, *runs)
