@@ -47,28 +47,33 @@ class Content(NamedTuple):
     rows: Rows
     """What a consumer holds that has applied every entry to an empty catalog."""
     digests: dict[str, Digests]
-    foreign: int
+    foreign: list[str]
+    """IDs of entries that are not ours."""
+    wrong: list[str]
+    """What cannot be so, whatever was written."""
 
 
 async def content_of(redis: Admin, keys: list[str]) -> Content:
-    """Read all of it; IDs ascend, and an entity is in one stream only."""
-    content, home = Content({}, {}, {key: {} for key in keys}, 0), dict[Entity, str]()
+    """Read all of it; IDs are to ascend, and an entity is to be in one stream only."""
+    content, home = Content({}, {}, {key: {} for key in keys}, [], []), dict[Entity, str]()
     for key in keys:
         last = ORIGIN
         async for id_, fields in _entries(redis, key):
-            assert Position.parse(id_) > last, f"{key}: {id_} follows {last}"
-            last = Position.parse(id_)
+            before, last = last, Position.parse(id_)
+            if last <= before:
+                content.wrong.append(f"{key}: {id_} follows {before}")
             content.digests[key][id_] = digest(fields)
             if fields["type"] == FOREIGN:
-                content = content._replace(foreign=content.foreign + 1)
+                content.foreign.append(id_)
                 continue
-            assert fields["type"] == TYPE
             entity = fields["entity"], fields["entityId"]
-            assert home.setdefault(entity, key) == key, f"{entity} is in {home[entity]} and {key}"
+            if fields["type"] != TYPE or home.setdefault(entity, key) != key:
+                content.wrong.append(f"{key}: {id_} {entity} does not belong here")
             content.histories.setdefault(entity, []).append(
                 _event(fields["operation"], fields["payload"], fields["timestamp"])
             )
-            _apply(content.rows, entity, fields["operation"], json.loads(fields["payload"]))
+            if not _apply(content.rows, entity, fields["operation"], json.loads(fields["payload"])):
+                content.wrong.append(f"{key}: {id_} {entity} {fields['operation']} out of place")
     return content
 
 
@@ -140,15 +145,16 @@ def _event(operation: str, payload: str, timestamp: str) -> bytes:
     return blake2b(said, digest_size=16).digest()
 
 
-def _apply(held: Rows, key: Entity, operation: str, payload: dict[str, Any]) -> None:
+def _apply(held: Rows, key: Entity, operation: str, payload: dict[str, Any]) -> bool:
+    """Do to *held* what the event says; whether that was possible."""
+    possible = (key in held) != (operation == "create")
+    if operation == "delete":
+        held.pop(key, None)
+        return possible
     columns, context = TABLES[key[0]][1], CONTEXT[key[0]]
-    match operation:
-        case "create":
-            assert key not in held, key
-            held[key] = {name: payload.get(name) for name in columns}
-        case "update":
-            held[key] |= {name: payload[name] for name in columns if name in payload}
-        case _:
-            del held[key]
-            return
-    held[key] |= {name: payload[name] for name in context}
+    if operation == "create":
+        held[key] = {name: payload.get(name) for name in columns}
+    row = held.setdefault(key, {})
+    row |= {name: payload[name] for name in columns if name in payload}
+    row |= {name: payload[name] for name in context}
+    return possible

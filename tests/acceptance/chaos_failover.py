@@ -128,10 +128,12 @@ def silent(dice: random.Random) -> Callable[[Message], Awaitable[None]]:
     return hook
 
 
-FAULTS = [
+LOSSES = [
     Fault("restart without persistence", restarted_empty, (0, 1)),
     Fault("kill -9, restart from an older RDB", restarted_from_older_file, (0, 1)),
     Fault("failover without the tail", failed_over, (0, 1)),
+]
+FAULTS = [
     Fault("line cut in a reply", _hooked(cut_in_replies), (0.5, 3)),
     Fault("line cut in a request", _hooked(cut_in_requests), (0.5, 3)),
     Fault("reply never comes", _hooked(silent), (0.5, 3)),

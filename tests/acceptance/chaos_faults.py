@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from chaos_world import OutOfReach, World
 from redis.exceptions import RedisError
 
-_PAUSE_S = (0.3, 2.5)
-
 Strike = Callable[[World, random.Random], AbstractAsyncContextManager[None]]
 """Brings the fault about; leaving it heals."""
 
@@ -29,9 +27,12 @@ class Fault:
 class Deck:
     """Each fault comes up once before any comes up again; in which order, the dice say."""
 
-    def __init__(self, faults: Sequence[Fault], dice: random.Random) -> None:
+    def __init__(
+        self, faults: Sequence[Fault], dice: random.Random, *, pause_s: tuple[float, float]
+    ) -> None:
         self._faults = faults
         self._dice = dice
+        self._pause_s = pause_s
         self._left: list[Fault] = []
         self._under_way: set[str] = set()
         self.struck: Counter[str] = Counter({fault.name: 0 for fault in faults})
@@ -46,7 +47,7 @@ class Deck:
     async def play(self, world: World, dice: random.Random, until: float) -> None:
         """One fault after the other; when this returns the last of them is healed."""
         while time.monotonic() < until:
-            await asyncio.sleep(dice.uniform(*_PAUSE_S))
+            await asyncio.sleep(dice.uniform(*self._pause_s))
             fault = self.draw()
             if fault.name in self._under_way:
                 continue

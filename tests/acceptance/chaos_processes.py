@@ -48,7 +48,6 @@ async def frozen(world: World, dice: random.Random) -> AsyncIterator[None]:
 
 FAULTS = [
     Fault("publisher kill -9", killed, (0, 2)),
-    Fault("publisher kill -9, again", killed, (0, 0.5)),
     Fault("publisher SIGTERM", ended, (0, 2)),
     Fault("publisher SIGSTOP past its lease", frozen, (3.2, 5)),
     Fault("publisher SIGSTOP, short", frozen, (0.2, 2)),

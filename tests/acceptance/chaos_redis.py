@@ -153,9 +153,11 @@ async def write_foreign(world: World, dice: random.Random) -> None:
             world.counts["foreign entries"] += 1
 
 
-FAULTS = [
+LOSSES = [
     Fault("DEL of the stream", forgetting("DEL", "KEY")),
     Fault("FLUSHALL", forgetting("FLUSHALL")),
+]
+FAULTS = [
     Fault("SCRIPT FLUSH", forgetting("SCRIPT", "FLUSH")),
     Fault("connections cut", forgetting("CLIENT", "KILL", "TYPE", "normal")),
     Fault("OOM", configured("maxmemory", "1mb", "0"), (0.3, 3)),

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -31,15 +32,17 @@ def _count(line: dict[str, Any], said: Counter[str]) -> None:
     said[event] += 1
 
 
-def show(title: str, figures: dict[str, str], deck: Deck, said: Counter[str]) -> None:
+def show(title: str, figures: dict[str, str], decks: Sequence[Deck], said: Counter[str]) -> None:
     """Print it."""
     console = Console(width=100)
     faults = Table("fault", "struck", "missed", "seconds", title=title)
     for column in faults.columns[1:]:
         column.justify = "right"
-    for name, count in deck.struck.items():
-        lasted = f"{deck.lasted_s[name]:,.0f}"
-        faults.add_row(name, f"{count:,}", str(deck.missed[name] or ""), lasted)
+    for deck in decks:
+        for name, count in deck.struck.items():
+            lasted = f"{deck.lasted_s[name]:,.0f}"
+            faults.add_row(name, f"{count:,}", str(deck.missed[name] or ""), lasted)
+        faults.add_section()
     console.print(faults)
     rest = Table("what", "count")
     rest.columns[1].justify = "right"
