@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from outbox.position import ORIGIN, Position
 from publisher.distance import END, Count, before
 from publisher.forecast import Growth, budget_left_h
-from publisher.status import GroupStatus, Status, StreamStatus
+from publisher.group_status import GroupStatus
+from publisher.status import Status, StreamStatus
 from publisher.trimming import following
 
 if TYPE_CHECKING:

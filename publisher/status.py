@@ -8,39 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from publisher.group_status import merged
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from publisher.group_status import GroupStatus
+
 _TOO_OLD_S = 30.0
-_BUDGET_TOO_SHORT_H = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class GroupStatus:
-    """A consumer group of one stream."""
-
-    name: str
-    last_delivered: str
-    unread_s: float | None
-    """The age of the oldest entry that it has not been given."""
-    pending: int
-    """Given to it and not acknowledged."""
-    unacknowledged_s: float | None
-    """The age of the oldest of them that the stream still holds."""
-    gone: int
-    """Of the pending ones, those that the stream no longer holds; counted to 10,000."""
-    consumers: int
-    last_seen_s: float | None
-    """How long ago one of its consumers asked for anything."""
-    behind: int | None = None
-    """Events that it has not been given yet; of several partitions, those in ticks."""
-    behind_exact: bool = False
-    """Otherwise an estimate, as with every such pair: see Distances."""
-    fell_off: int | None = None
-    """Events that it was never given and that the stream no longer holds."""
-    fell_off_exact: bool = False
-    budget_left_h: float | None = None
-    """When it will lose entries, if it stays where it is; None while it keeps up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +100,21 @@ class Status:
     """None while PostgreSQL is away."""
 
     @property
+    def groups(self) -> list[GroupStatus]:
+        """Each group once, over all streams that have it."""
+        parts: dict[str, list[GroupStatus]] = {}
+        for stream in self.streams:
+            for group in stream.groups:
+                parts.setdefault(group.name, []).append(group)
+        return [merged(parts[name]) for name in sorted(parts)]
+
+    @property
     def problems(self) -> list[str]:
         """What is not as it should be, a sentence each."""
         return [
             *(_stuck(self.publishers) if self.publishers else ()),
             *self._old_backlog(),
-            *(one for stream in self.streams for one in _slow(stream)),
+            *(problem for group in self.groups for problem in group.problems),
         ]
 
     def _old_backlog(self) -> Iterator[str]:
@@ -151,24 +135,3 @@ def _stuck(publishers: PublishersStatus) -> Iterator[str]:
             yield f"{lease.stream} is held up: {lease.reason}, for {lease.for_s or 0:.0f} s"
     if publishers.dead_letters:
         yield f"dead letters wait: {publishers.dead_letters}; see make dead-letters"
-
-
-def _slow(stream: StreamStatus) -> Iterator[str]:
-    for group in stream.groups:
-        who = f"group {group.name} of {stream.key}"
-        if group.fell_off:
-            about = "" if group.fell_off_exact else "about "
-            yield (
-                f"{who} has missed {about}{group.fell_off:,} events that the stream no longer"
-                " holds: it needs a snapshot"
-            )
-        if group.gone:
-            yield (
-                f"{who} has not acknowledged {group.gone:,} entries that the stream no longer"
-                " holds: if their consumer is gone, it needs a snapshot"
-            )
-        if group.budget_left_h is not None and group.budget_left_h <= _BUDGET_TOO_SHORT_H:
-            yield (
-                f"{who} will lose entries in {group.budget_left_h:.1f} h, when the stream's"
-                " memory budget is spent: bring its consumers back, or make group-drop"
-            )

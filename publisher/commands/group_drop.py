@@ -19,8 +19,9 @@ from publisher.survey import survey
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from publisher.group_status import GroupStatus
     from publisher.settings import Settings
-    from publisher.status import GroupStatus, Status
+    from publisher.status import Status
 
 _ALIVE_S = 60.0
 

@@ -9,13 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from rich.console import RenderableType
 
-    from publisher.status import GroupStatus, PublishersStatus, Status, StreamStatus
+    from publisher.group_status import GroupStatus
+    from publisher.status import PublishersStatus, Status, StreamStatus
 
 _ROWS = 6
+_PROBLEMS = 3
 _TENTHS_BELOW_S, _MINUTE_S, _HOUR_S, _DAY_S = 10, 60, 3600, 86_400
 _MB = 1 << 20
 
@@ -25,13 +27,16 @@ def overview(now: Status) -> RenderableType:
     parts: list[RenderableType] = [_way(now)]
     if "redis" not in now.away:
         parts += [Text(), _streams(now.streams)]
-        if any(stream.groups for stream in now.streams):
-            parts += [Text(), _groups(now.streams)]
+        if groups := now.groups:
+            parts += [Text(), _groups(groups)]
     for holder in now.xmin_held_by:
         age = f" for {duration(holder.age_s)}" if holder.age_s is not None else ""
         parts.append(Text(f"xmin held by {holder.kind} {holder.name} {holder.detail}{age}"))
     parts += [_marked("away: ", said) for said in now.away.values()]
-    parts += [_marked("degraded: ", problem) for problem in now.problems]
+    problems = now.problems
+    parts += [_marked("degraded: ", problem) for problem in problems[:_PROBLEMS]]
+    if len(problems) > _PROBLEMS:
+        parts.append(_marked("degraded: ", f"and {len(problems) - _PROBLEMS} more of these"))
     return Group(*parts)
 
 
@@ -67,8 +72,8 @@ def _way(now: Status) -> Table:
     at_most = "at most " if "redis" in now.away else ""
     backlog = counted(now.backlog, exact=now.backlog_exact or bool(at_most))
     way.add_row("backlog", f"{at_most}{backlog} events{waiting}")
-    way.add_row("committed", f"{now.committed_total:,} events in all")
-    way.add_row("last tick", now.last_tick or "none yet")
+    last_tick = f", the last tick {now.last_tick}" if now.last_tick else ""
+    way.add_row("committed", f"{now.committed_total:,} events in all{last_tick}")
     if len(now.streams) == 1:
         way.add_row("stream ends", now.streams[0].last or "before its first event")
     if now.publishers:
@@ -98,41 +103,26 @@ def _streams(streams: Sequence[StreamStatus]) -> RenderableType:
             f"{stream.length or 0:,}",
             f"{(stream.memory_bytes or 0) / _MB:,.0f} MB",
             f"{(stream.entries_bytes or 0) / (stream.budget_bytes or 1):.0%}",
-            _age([stream.first_s]),
+            _age(stream.first_s),
         )
     return _with_rest(table, len(streams))
 
 
-def _groups(streams: Sequence[StreamStatus]) -> RenderableType:
-    """A row for each group, over all partitions: sums, and the worst of each age."""
+def _groups(groups: Sequence[GroupStatus]) -> RenderableType:
     table = _table("group", "behind", "for", "pending", "for", "missed", "seen", "lasts")
-    parts: dict[str, list[GroupStatus]] = {}
-    for stream in streams:
-        for group in stream.groups:
-            parts.setdefault(group.name, []).append(group)
-    names = sorted(parts, key=lambda name: -sum(part.behind or 0 for part in parts[name]))
-    for name in names[:_ROWS]:
-        of_it = parts[name]
-        gone = sum(part.gone for part in of_it)
-        fell_off = sum(part.fell_off or 0 for part in of_it)
-        missed = counted(fell_off + gone, exact=all(part.fell_off_exact for part in of_it))
-        lasts_h = [part.budget_left_h for part in of_it if part.budget_left_h is not None]
+    for group in sorted(groups, key=lambda group: -(group.behind or 0))[:_ROWS]:
+        missed = (group.fell_off or 0) + group.gone
         table.add_row(
-            Text(name),
-            counted(
-                None
-                if any(part.behind is None for part in of_it)
-                else sum(part.behind or 0 for part in of_it),
-                exact=all(part.behind_exact for part in of_it),
-            ),
-            _age(part.unread_s for part in of_it),
-            f"{sum(part.pending for part in of_it):,}",
-            _age(part.unacknowledged_s for part in of_it),
-            Text(missed, style="red") if fell_off + gone else "-",
-            _age([min((p.last_seen_s for p in of_it if p.last_seen_s is not None), default=None)]),
-            _age([min(lasts_h) * _HOUR_S if lasts_h else None]),
+            Text(group.name),
+            counted(group.behind, exact=group.behind_exact),
+            _age(group.unread_s),
+            f"{group.pending:,}",
+            _age(group.unacknowledged_s),
+            Text(counted(missed, exact=group.fell_off_exact), style="red") if missed else "-",
+            _age(group.last_seen_s),
+            _age(group.budget_left_h, _HOUR_S),
         )
-    return _with_rest(table, len(names))
+    return _with_rest(table, len(groups))
 
 
 def _table(*columns: str) -> Table:
@@ -151,10 +141,8 @@ def _with_rest(table: Table, rows: int) -> RenderableType:
     return Group(table, Text(f"and {rows - _ROWS} more: --json (make: JSON=1) has all"))
 
 
-def _age(seconds: Iterable[float | None]) -> str:
-    """The highest of them."""
-    known = [one for one in seconds if one is not None]
-    return duration(max(known)) if known else "-"
+def _age(figure: float | None, unit_s: float = 1.0) -> str:
+    return duration(figure * unit_s) if figure is not None else "-"
 
 
 def _marked(mark: str, said: str) -> Text:

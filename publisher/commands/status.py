@@ -9,14 +9,14 @@ from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.live import Live
-
 from publisher.commands import console
 from publisher.commands.console import Exit
 from publisher.commands.overview import overview
 from publisher.survey import survey
 
 if TYPE_CHECKING:
+    from rich.live import Live
+
     from publisher.settings import Settings
     from publisher.status import Status
 
@@ -33,8 +33,7 @@ async def run(settings: Settings, *, as_json: bool, watch: bool) -> int:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        on_screen = console.screen.is_terminal and not as_json
-        live = Live(console=console.screen, auto_refresh=False, screen=True) if on_screen else None
+        live = _live() if console.screen.is_terminal and not as_json else None
         code = Exit.FINE
         with live or nullcontext():
             while not stop.is_set():
@@ -51,9 +50,17 @@ async def run(settings: Settings, *, as_json: bool, watch: bool) -> int:
     return code
 
 
+def _live() -> Live:
+    from rich.live import Live  # noqa: PLC0415 - only who watches waits for it
+
+    return Live(console=console.screen, auto_refresh=False, screen=True)
+
+
 def _show(now: Status, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(now) | {"problems": now.problems}), flush=True)  # noqa: T201
+        groups = [asdict(group) for group in now.groups]
+        whole = asdict(now) | {"groups": groups, "problems": now.problems}
+        print(json.dumps(whole), flush=True)  # noqa: T201
     else:
         console.screen.print(overview(now))
         for said in now.away.values():

@@ -15,8 +15,9 @@ from publishing import OnePass, outbox_pool, write
 
 from outbox.batch import Share
 from publisher.connections import redis_client
+from publisher.group_status import GroupStatus
 from publisher.settings import Settings
-from publisher.status import GroupStatus, Status
+from publisher.status import Status
 from publisher.survey import survey
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
 from publisher.commands.overview import duration, overview
-from publisher.status import GroupStatus, Status, StreamStatus
+from publisher.group_status import GroupStatus
+from publisher.status import LeaseStatus, PublishersStatus, Status, StreamStatus
 
 WIDTH, HEIGHT = 80, 24
 
@@ -47,6 +50,11 @@ def stream(number: int, groups: list[GroupStatus]) -> StreamStatus:
     )
 
 
+def lease(number: int) -> LeaseStatus:
+    holder = f"host-{number % 2}-123-a1b2c3"
+    return LeaseStatus(f"catalog:events:{{{number}}}", holder, 3, 2.5, None, None)
+
+
 def status(partitions: int, groups: int) -> Status:
     return Status(
         {},
@@ -59,6 +67,7 @@ def status(partitions: int, groups: int) -> Status:
             stream(number, [group(f"service-number-{one}") for one in range(groups)])
             for number in range(partitions)
         ],
+        publishers=PublishersStatus(2, [lease(at) for at in range(partitions)], None, None, 0),
     )
 
 
@@ -69,7 +78,7 @@ def shown(now: Status) -> list[str]:
     return capture.get().splitlines()
 
 
-@pytest.mark.parametrize(("partitions", "groups"), [(1, 1), (1, 5), (4, 5), (64, 30)])
+@pytest.mark.parametrize(("partitions", "groups"), [(1, 0), (1, 1), (1, 5), (4, 5), (64, 30)])
 def test_it_fits_on_one_screen(partitions: int, groups: int) -> None:
     lines = shown(status(partitions, groups))
     assert len(lines) < HEIGHT
@@ -83,6 +92,17 @@ def test_what_does_not_fit_is_said_to_be_elsewhere() -> None:
         "and 58 more",
         "and 24 more",
     ]
+
+
+def test_also_with_everything_wrong_in_every_group() -> None:
+    now = status(4, 0)
+    streams = [
+        stream(at, [group(f"service-{one}", fell_off=9) for one in range(5)]) for at in range(4)
+    ]
+    lines = shown(replace(now, oldest_unpublished_s=99.0, streams=streams))
+    assert len(lines) < HEIGHT
+    assert "group service-0 has missed 36 events" in " ".join(lines)
+    assert "and 3 more of these" in lines[-1]
 
 
 def test_a_group_of_several_partitions_is_one_line() -> None:
