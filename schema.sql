@@ -300,12 +300,17 @@ END $$;
 
 DO $$
 BEGIN
-    -- An earlier version of this file returned fewer columns, which REPLACE cannot change.
-    IF EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure('outbox.make_tick(bigint,pg_snapshot,xid8,bigint,bigint,bigint)')
-               AND NOT 'largest' = ANY (proargnames)) THEN
-        DROP FUNCTION outbox.make_tick;
-    END IF;
+    -- Earlier versions of this file took or returned something else, which REPLACE cannot change.
+    DROP FUNCTION IF EXISTS outbox.make_tick(bigint, pg_snapshot, xid8, bigint, bigint, bigint);
+    DROP FUNCTION IF EXISTS outbox.open_epoch(integer, text, bigint, bigint, bigint, bigint, boolean);
 END $$;
+
+-- Changes when the server was restarted, or is another one, or when the tables were restored from a dump. Whoever has
+-- looked at what this is, see `identity`, looks again then.
+CREATE OR REPLACE FUNCTION outbox.incarnation() RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT extract(epoch FROM pg_postmaster_start_time())::text || '/' || 'outbox.tick'::regclass::oid::text
+$$;
 
 -- Make a tick if anything has been committed since the last one, and return it. One round trip, one commit; the caller
 -- may use its IDs when the call has returned. Where nothing is new no tick is made: ms is null, and the rest says how far
@@ -314,9 +319,10 @@ END $$;
 --
 -- above_ms: the tick's ms is above this too: the stream's last ID, when somebody else has written to the stream.
 -- pack_up_to: a tick of at most so many events is returned with them, packed, and need not be read.
+-- settled_for: no tick is made in another incarnation than this.
 CREATE OR REPLACE FUNCTION outbox.make_tick(
     after_ms bigint DEFAULT NULL, seen pg_snapshot DEFAULT NULL, seen_xid xid8 DEFAULT NULL, seen_floor bigint DEFAULT NULL,
-    above_ms bigint DEFAULT 0, pack_up_to bigint DEFAULT 0
+    above_ms bigint DEFAULT 0, pack_up_to bigint DEFAULT 0, settled_for text DEFAULT NULL
 ) RETURNS TABLE (
     previous_ms bigint, ms bigint, since pg_snapshot, since_floor bigint, late xid8[], snapshot pg_snapshot, next_xid xid8,
     id_floor bigint, id_top bigint, first bigint, events bigint, total_before bigint, body bytea, largest bigint
@@ -335,6 +341,8 @@ BEGIN
     ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'ticks are made at READ COMMITTED only: here the snapshot is older than the lock'
             USING ERRCODE = 'object_not_in_prerequisite_state';
+    ELSIF settled_for <> outbox.incarnation() THEN
+        RAISE EXCEPTION 'this is not the server, or not the database, that was settled for' USING ERRCODE = 'OB001';
     ELSIF current_setting('synchronous_commit') = 'off' THEN
         -- The stream must never hold an ID that a crash of this server takes back.
         PERFORM set_config('synchronous_commit', 'on', true);
@@ -603,6 +611,9 @@ BEGIN
     EXECUTE format('INSERT INTO %s (at, entity, entity_id, operation, payload, traceparent) VALUES ($1, $2, $3, $4, $5, $6)',
                    outbox.current_partition())
       USING letter.at, letter.entity, letter.entity_id, letter.operation, letter.payload, letter.traceparent;
+    IF NOT pg_try_advisory_xact_lock_shared(hashtextextended('outbox.bell', 0)) THEN
+        PERFORM pg_notify('outbox.bell', '');
+    END IF;
     RETURN true;
 END $$;
 
@@ -636,58 +647,98 @@ CREATE TABLE IF NOT EXISTS outbox.epoch (
 -- Which cluster this is. The timeline is that of the write-ahead log: the control file learns of a promotion only with the
 -- next checkpoint.
 CREATE OR REPLACE FUNCTION outbox.identity(OUT system_identifier bigint, OUT timeline bigint)
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'this is a standby, which is nobody yet' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
     SELECT c.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint
-      FROM pg_control_system() AS c
+      INTO identity.system_identifier, identity.timeline
+      FROM pg_control_system() AS c;
+END $$;
+
+-- The events that stand behind the places of their streams, one for each partition, in order; from a database that was
+-- restored into another cluster. Snapshots and transaction numbers of one cluster compare as they did, whatever they mean
+-- here; but what was written here has ids that are higher than any that a tick has seen.
+CREATE OR REPLACE FUNCTION outbox.unpublished(place_ms bigint[], place_seq bigint[]) RETURNS SETOF outbox.event
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH place AS MATERIALIZED (
+         SELECT p.number - 1 AS partition, t.since, t.snapshot, t.top,
+                -- The id of the last event that need not be published again.
+                (SELECT w.id FROM outbox.event AS w
+                  WHERE w.id <= t.top AND pg_visible_in_snapshot(w.xid, t.snapshot) AND NOT pg_visible_in_snapshot(w.xid, t.since)
+                  ORDER BY w.id OFFSET t.first + least((p.ms - t.ms << 20) + p.seq, t.events - 1) LIMIT 1) AS last_id
+           FROM unnest(place_ms, place_seq) WITH ORDINALITY AS p (ms, seq, number)
+          CROSS JOIN LATERAL (
+                SELECT o.ms, o.since, o.snapshot, o.first, o.events,
+                       (SELECT max(greatest(a.id_floor, a.id_top)) FROM outbox.tick AS a WHERE a.ms <= o.ms) AS top
+                  FROM outbox.tick AS o WHERE o.ms <= p.ms ORDER BY o.ms DESC LIMIT 1) AS t
+    )
+    SELECT e.*
+      FROM outbox.event AS e
+      LEFT JOIN place AS p ON p.partition = outbox.partition_of(e.entity_id, cardinality(place_ms))
+     WHERE p.partition IS NULL OR e.id > p.top OR NOT pg_visible_in_snapshot(e.xid, p.snapshot)
+        OR e.id > p.last_id AND NOT pg_visible_in_snapshot(e.xid, p.since)
+     ORDER BY e.id
 $$;
 
--- Begin a new epoch after number `known`; false when somebody else has begun one meanwhile. Positions after
--- (last_ms, last_seq), the last event of ours that a stream holds, up to (top_ms, top_seq), where the streams end, are
--- abandoned. rehome: this is another cluster, in which the transaction numbers of the events, and the snapshots, mean
--- nothing. What was not published yet is written anew, and the rest, with all ticks, is dropped.
+-- Begin a new epoch after number `known`; null when somebody else has begun one meanwhile, otherwise how many events were
+-- written anew. What stands after (last_ms, last_seq), the last position that this database knows to be its own, up to
+-- (top_ms, top_seq), where the streams have come, is abandoned; and, because nobody may know how far they had come, so is
+-- all up to this moment. Not so with the first epoch.
+--
+-- streams, place_ms, place_seq: given where this is another cluster, in which the transaction numbers of the events, and
+-- the snapshots, mean nothing. Events that stand behind the place of their stream, by partition, are written anew; the
+-- others are dropped, and so are all ticks.
 CREATE OR REPLACE FUNCTION outbox.open_epoch(
-    known integer, by_whom text, last_ms bigint, last_seq bigint, top_ms bigint, top_seq bigint, rehome boolean
-) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    known integer, by_whom text, last_ms bigint, last_seq bigint, top_ms bigint, top_seq bigint,
+    streams text[] DEFAULT NULL, place_ms bigint[] DEFAULT NULL, place_seq bigint[] DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s' AS $$
 DECLARE
-    total   bigint;
-    last_of outbox.tick;
-    old     regclass;
-    olds    regclass[];
-    target  text;
+    moved    bigint := 0;
+    total    bigint;
+    old      regclass;
+    olds     regclass[];
+    now_ms   bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('outbox.tick', 0));
     IF (SELECT coalesce(max(e.number), 0) FROM outbox.epoch AS e) <> known THEN
-        RETURN false;
+        RETURN NULL;
     END IF;
-    SELECT coalesce((SELECT t.total_before + t.events FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1),
+    SELECT coalesce((SELECT t.total_before + least(t.events, (last_ms - t.ms << 20) + last_seq + 1)
+                       FROM outbox.tick AS t WHERE t.ms <= last_ms ORDER BY t.ms DESC LIMIT 1),
                     (SELECT e.total_before FROM outbox.epoch AS e WHERE e.number = known), 0) INTO total;
-    IF rehome THEN
+    IF streams IS NOT NULL THEN
         olds := ARRAY(SELECT i.inhrelid::regclass FROM pg_inherits AS i WHERE i.inhparent = 'outbox.event'::regclass);
         PERFORM outbox.rotate(interval '0');
-        target := outbox.current_partition();
-        SELECT t.* INTO last_of FROM outbox.tick AS t WHERE t.ms <= last_ms ORDER BY t.ms DESC LIMIT 1;
-        -- Snapshots and transaction numbers of one cluster compare as they did, whatever they mean here.
-        EXECUTE format($sql$
-            INSERT INTO %s (at, entity, entity_id, operation, payload, traceparent)
-            SELECT e.at, e.entity, e.entity_id, e.operation, e.payload, e.traceparent
-              FROM (SELECT o.*, $1 IS NOT NULL AND pg_visible_in_snapshot(o.xid, $1) AS before,
-                           $2 IS NOT NULL AND pg_visible_in_snapshot(o.xid, $2) AS within,
-                           row_number() OVER (PARTITION BY $1 IS NOT NULL AND pg_visible_in_snapshot(o.xid, $1),
-                                                           $2 IS NOT NULL AND pg_visible_in_snapshot(o.xid, $2) ORDER BY o.id) AS number
-                      FROM outbox.event AS o) AS e
-             WHERE NOT e.before AND NOT (e.within AND e.number - $3 - 1 <= $4)
-             ORDER BY e.id$sql$, target)
-          USING last_of.since, last_of.snapshot, last_of.first, (last_ms - last_of.ms << 20) + last_seq;
+        FOREACH old IN ARRAY olds LOOP
+            -- Before they are read, or what a writer commits meanwhile would go with the rest.
+            EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', old);
+        END LOOP;
+        EXECUTE format('INSERT INTO %s (at, entity, entity_id, operation, payload, traceparent)'
+                       ' SELECT u.at, u.entity, u.entity_id, u.operation, u.payload, u.traceparent FROM outbox.unpublished($1, $2) AS u',
+                       outbox.current_partition())
+          USING place_ms, place_seq;
+        GET DIAGNOSTICS moved = ROW_COUNT;
         TRUNCATE outbox.tick;
         FOREACH old IN ARRAY olds LOOP
-            EXECUTE format('DROP TABLE %s', old);
+            -- Not dropped: a writer may stand in the queue of the lock, and retention drops it when all have gone.
+            EXECUTE format('TRUNCATE %s', old);
         END LOOP;
+        UPDATE outbox.checkpoint SET end_ms = 0, end_seq = 0 WHERE name = ANY (streams);
+    END IF;
+    IF known > 0 THEN
+        now_ms := floor(extract(epoch FROM clock_timestamp()) * 1000);
+        IF now_ms > top_ms THEN
+            top_ms := now_ms;
+            top_seq := (1 << 20) - 1;
+        END IF;
     END IF;
     INSERT INTO outbox.epoch
     SELECT known + 1, i.system_identifier, i.timeline, clock_timestamp(), by_whom, last_ms, last_seq, top_ms, top_seq, total
       FROM outbox.identity() AS i;
-    RETURN true;
+    RETURN moved;
 END $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -1413,7 +1464,7 @@ GRANT SELECT ON outbox.epoch, outbox.control TO outbox_publisher, feed_projector
 GRANT SELECT, INSERT, UPDATE ON outbox.lease TO outbox_publisher, feed_projector;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox.member TO outbox_publisher, feed_projector;
 GRANT SELECT, INSERT, UPDATE ON outbox.control, outbox.attempt, outbox.dead_letter TO outbox_publisher;
-GRANT EXECUTE ON FUNCTION outbox.make_tick, outbox.ensure_tick_partition, outbox.packed, outbox.partition_of, outbox.identity,
+GRANT EXECUTE ON FUNCTION outbox.make_tick, outbox.ensure_tick_partition, outbox.packed, outbox.partition_of, outbox.identity, outbox.incarnation,
     outbox.renew_leases, outbox.release_lease, outbox.raise_epoch, outbox.move_checkpoint TO outbox_publisher, feed_projector;
 GRANT EXECUTE ON FUNCTION outbox.renumber, outbox.requeue, outbox.open_epoch TO outbox_publisher;
 GRANT SELECT ON outbox.stretch TO outbox_publisher;

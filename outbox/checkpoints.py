@@ -41,6 +41,12 @@ async def save(pool: asyncpg.Pool, lease: Lease, checkpoint: Checkpoint) -> None
         raise LeaseLost(f"the lease on {lease.name} is somebody else's by now")
 
 
+async def remember_end(pool: asyncpg.Pool, name: str, end: Position) -> None:
+    """Note that the stream *name* has come to *end*. Raises OutboxUnavailable."""
+    with translated():
+        await pool.execute(_SQL["remember_end"], name, end.ms, end.seq)
+
+
 async def load(pool: asyncpg.Pool, name: str) -> Checkpoint | None:
     """How far *name* has come, or None. Raises OutboxUnavailable."""
     with translated():

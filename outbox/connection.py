@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from outbox.errors import OutboxForbidden, OutboxMissing, OutboxUnavailable, OutboxUnreadable
+from outbox.errors import (
+    OutboxForbidden,
+    OutboxMissing,
+    OutboxReplaced,
+    OutboxUnavailable,
+    OutboxUnreadable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +31,16 @@ SETTINGS = {
 }
 """What connections that read ticks and events are opened with."""
 
+_REPLACED = "OB001"
+"""What make_tick() raises in another incarnation than the one it was asked for."""
+
 
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise OutboxUnavailable for what may pass, OutboxMissing where there is no schema.
 
-    OutboxForbidden where the role may not do it, and OutboxUnreadable for what will be so again.
+    OutboxForbidden where the role may not do it, OutboxUnreadable for what will be so again, and
+    OutboxReplaced where make_tick() says so.
     """
     try:
         yield
@@ -63,3 +73,7 @@ def translated() -> Iterator[None]:
         raise OutboxMissing(f"{exc}: look at DATABASE_URL") from exc
     except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as exc:
         raise OutboxUnreadable(f"PostgreSQL cannot hand over an event: {exc}") from exc
+    except asyncpg.PostgresError as exc:
+        if exc.sqlstate == _REPLACED:
+            raise OutboxReplaced from exc
+        raise

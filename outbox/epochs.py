@@ -10,6 +10,8 @@ from outbox.connection import translated
 from outbox.position import ORIGIN, Position
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import asyncpg
 
 _SQL = sql.load("outbox")
@@ -31,10 +33,6 @@ class Epoch:
     after: Position
     until: Position
 
-    def abandoned(self, position: Position) -> bool:
-        """Whether *position* stands in the stretch that was abandoned when this epoch began."""
-        return self.after < position <= self.until
-
 
 BEFORE_THE_FIRST = Epoch(0, Identity(0, 0), ORIGIN, ORIGIN)
 
@@ -45,11 +43,14 @@ class Epochs:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def identity(self) -> Identity:
-        """Of the cluster that answers now. Raises OutboxUnavailable."""
+    async def identity(self) -> tuple[Identity, str]:
+        """Of the cluster that answers now, and its incarnation, see `Ticks.make`.
+
+        Raises OutboxUnavailable, also for a standby.
+        """
         with translated():
             [row] = await self._pool.fetch(_SQL["identity"])
-        return Identity(row["system_identifier"], row["timeline"])
+        return Identity(row["system_identifier"], row["timeline"]), row["incarnation"]
 
     async def newest(self) -> Epoch:
         """The epoch that we are in; number 0 before the first. Raises OutboxUnavailable."""
@@ -65,18 +66,40 @@ class Epochs:
             Position(until_ms, until_seq),
         )
 
-    async def open(
-        self, known: Epoch, *, by: str, after: Position, until: Position, rehome: bool = False
-    ) -> bool:
+    async def open(self, known: Epoch, *, by: str, after: Position, until: Position) -> bool:
         """Begin the epoch that follows *known*; False when somebody else has begun one meanwhile.
 
-        *after*: the last event of ours that a stream holds; *until*: where the streams end.
-        *rehome*: another cluster, whose transaction numbers are not those of the events. What was
-        not published is written anew, the rest is dropped. Raises OutboxUnavailable.
+        *after*: the last event that this database and the streams have in common; *until*: how far
+        the streams have come, as far as they know. Raises OutboxUnavailable.
         """
         with translated():
-            opened: bool = await self._pool.fetchval(
-                _SQL["open_epoch"],
-                *(known.number, by, after.ms, after.seq, until.ms, until.seq, rehome),
+            moved = await self._pool.fetchval(
+                _SQL["open_epoch"], *(known.number, by, after.ms, after.seq, until.ms, until.seq)
             )
-        return opened
+        return moved is not None
+
+    async def rehome(
+        self,
+        known: Epoch,
+        *,
+        by: str,
+        after: Position,
+        until: Position,
+        places: Mapping[str, Position],
+    ) -> int | None:
+        """The same in another cluster, whose transaction numbers are not those of the events.
+
+        Events behind their stream's place are written anew, to get new IDs; the others are
+        dropped, and so are all ticks. *places* are those of all streams, in the order of the
+        partitions. How many events were written anew; None when somebody else has begun an epoch
+        meanwhile. Raises OutboxUnavailable.
+        """
+        with translated():
+            moved: int | None = await self._pool.fetchval(
+                _SQL["rehome"],
+                *(known.number, by, after.ms, after.seq, until.ms, until.seq),
+                list(places),
+                [place.ms for place in places.values()],
+                [place.seq for place in places.values()],
+            )
+        return moved

@@ -23,6 +23,10 @@ class OutboxUnavailable(CatalogStreamError):
     """PostgreSQL could not be reached or timed out; the same call may succeed later."""
 
 
+class OutboxReplaced(CatalogStreamError):
+    """Another server, or another database, answers than the one that was settled for."""
+
+
 class OutboxMissing(CatalogStreamError):
     """The database has no outbox: apply schema.sql (make schema)."""
 

@@ -1,5 +1,5 @@
 -- name: make_tick
-SELECT * FROM outbox.make_tick($1, $2, $3, $4, $5, $6);
+SELECT * FROM outbox.make_tick($1, $2, $3, $4, $5, $6, $7);
 
 -- name: ticks_after
 SELECT ms, since, since_floor, late, snapshot, id_top, first, events, total_before
@@ -15,6 +15,10 @@ SELECT ms, since, since_floor, late, snapshot, id_top, first, events, total_befo
  WHERE ms <= $1
  ORDER BY ms DESC
  LIMIT 1;
+
+-- name: total_before_the_first
+SELECT coalesce((SELECT total_before FROM outbox.tick ORDER BY ms LIMIT 1),
+                (SELECT total_before FROM outbox.epoch ORDER BY number DESC LIMIT 1), 0);
 
 -- name: events_of_ticks
 -- Several small ticks at once, a row for each. Two ranges instead of one from the old snapshot's xmin: a transaction held
@@ -155,6 +159,11 @@ SELECT outbox.renumber($1, $2, $3);
 -- name: move_checkpoint
 SELECT outbox.move_checkpoint($1, $2, $3, $4, $5, $6, $7);
 
+-- name: remember_end
+INSERT INTO outbox.checkpoint AS c (name, ms, seq, end_ms, end_seq) VALUES ($1, 0, 0, $2, $3)
+    ON CONFLICT (name) DO UPDATE SET end_ms = excluded.end_ms, end_seq = excluded.end_seq
+ WHERE (c.end_ms, c.end_seq) < (excluded.end_ms, excluded.end_seq);
+
 -- name: load_checkpoint
 SELECT ms, seq, end_ms, end_seq FROM outbox.checkpoint WHERE name = $1;
 
@@ -186,14 +195,17 @@ UPDATE outbox.control AS c SET paused_at = NULL, paused_by = NULL, paused_reason
 RETURNING was.paused_at, was.paused_by, was.paused_reason;
 
 -- name: identity
-SELECT system_identifier, timeline FROM outbox.identity();
+SELECT system_identifier, timeline, outbox.incarnation() FROM outbox.identity();
 
 -- name: newest_epoch
 SELECT number, system_identifier, timeline, after_ms, after_seq, until_ms, until_seq
   FROM outbox.epoch ORDER BY number DESC LIMIT 1;
 
 -- name: open_epoch
-SELECT outbox.open_epoch($1, $2, $3, $4, $5, $6, $7);
+SELECT outbox.open_epoch($1, $2, $3, $4, $5, $6);
+
+-- name: rehome
+SELECT outbox.open_epoch($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: count_start
 INSERT INTO outbox.attempt AS a (stream, start, starts) VALUES ($1, $2, 1)

@@ -45,6 +45,7 @@ class Ticks:
         self._pages = pages
         self.share = share
         self._seen: tuple[int | None, Snapshot | None, int | None, int | None] = _NOTHING
+        self._settled_for: str | None = None
 
     async def make(self, *, above_ms: int = 0) -> tuple[int | None, Tick | None]:
         """Make a tick if anything is new: (the ms of the tick before, the tick or None).
@@ -55,9 +56,16 @@ class Ticks:
         return previous_ms, tick
 
     async def make_and_read(
-        self, *, size: int, above_ms: int = 0
+        self, *, size: int, above_ms: int = 0, settled_for: str | None = None
     ) -> tuple[int | None, Tick | None, Batch | None]:
-        """The same, with its events in the same round trip if they are at most *size*."""
+        """The same, with its events in the same round trip if they are at most *size*.
+
+        *settled_for*: the incarnation of the outbox that it must still be. Raises OutboxReplaced
+        when it is not.
+        """
+        if settled_for != self._settled_for:
+            # What was seen in another cluster means nothing in this one.
+            self._settled_for, self._seen = settled_for, _NOTHING
         try:
             with translated():
                 [row] = await self._pool.fetch(
@@ -65,13 +73,14 @@ class Ticks:
                     *self._seen,
                     above_ms,
                     size,
+                    settled_for,
                     timeout=_COUNTING_TIMEOUT_S,
                 )
         except OutboxUnreadable:
             # One of its events cannot be packed. The tick is made all the same, to find which.
             if size == 0:
                 raise
-            return await self.make_and_read(size=0, above_ms=above_ms)
+            return await self.make_and_read(size=0, above_ms=above_ms, settled_for=settled_for)
         if row["ms"] is None:
             self._seen = (
                 row["previous_ms"],
@@ -173,11 +182,14 @@ class Ticks:
     async def total_at(self, position: Position) -> int:
         """How many events there are up to *position*, since the outbox began.
 
-        Raises OutboxUnavailable.
+        Up to the oldest tick that is kept, when *position* is before that. Raises
+        OutboxUnavailable.
         """
         tick = await self.around(position)
         if tick is None:
-            return 0
+            with translated():
+                before: int = await self._pool.fetchval(_SQL["total_before_the_first"])
+            return before
         return tick.total_before + min(tick.events, position.index_in(tick.ms) + 1)
 
     async def renumber(self, tick: Tick, index: int, *, above_ms: int) -> int:

@@ -35,6 +35,8 @@ class Board:
     def __init__(self) -> None:
         self.above_ms = 0
         """Ticks are to be made above this: somebody else has written to a stream."""
+        self.withdrawn = 0
+        """How many times it was not certain any more which outbox this is."""
         self._offer: Offer | None = None
         self._posted = asyncio.Event()
         self._idle = 0
@@ -50,6 +52,7 @@ class Board:
     def withdraw(self) -> None:
         """Workers are to wait: it is not certain any more which outbox this is."""
         self._offer = None
+        self.withdrawn += 1
 
     @property
     def is_open(self) -> bool:

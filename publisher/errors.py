@@ -39,11 +39,16 @@ class IdentityChanged(CatalogStreamError):
     """The database is not the cluster that published before."""
 
     def __init__(self, was: Identity, now: Identity) -> None:
-        super().__init__(
-            f"the database was cluster {was.system_identifier} on timeline {was.timeline}"
-            f" and is {now.system_identifier} on timeline {now.timeline}: a restored copy?"
-            " If it is to be published from now on: make reanchor"
-        )
+        if not any(was):
+            what = "the streams hold events of another database"
+        elif was == now:
+            what = "the streams hold events that the database does not know: is it an old copy?"
+        else:
+            what = (
+                f"the database was cluster {was.system_identifier} on timeline {was.timeline}"
+                f" and is {now.system_identifier} on timeline {now.timeline}: a restored copy?"
+            )
+        super().__init__(f"{what} If it is to be published from now on: make reanchor")
 
 
 class ReplayRefused(CatalogStreamError):

@@ -9,13 +9,14 @@ import structlog
 
 from outbox.position import ORIGIN, Position
 from publisher.errors import IdentityChanged
+from publisher.place import NOWHERE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from outbox.epochs import Epochs
+    from outbox.epochs import Epoch, Epochs, Identity
     from outbox.ticks import Ticks
-    from publisher.place import Places
+    from publisher.place import Places, View
 
 log = structlog.get_logger(__name__)
 
@@ -24,56 +25,103 @@ _SHORT_TAIL_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What streams hold that the outbox does not know: positions in (*after*, *until*]."""
+    """What the streams have held that this database does not know: positions in (*after*, *until*].
+
+    Its ticks are the beginning of the history that was published: all of it up to *after*.
+    """
 
     after: Position
     until: Position
+    first: Position
+    """The first of its entries that a stream holds; *until* where they hold none."""
 
     @property
     def is_short(self) -> bool:
         """What a promoted standby may have missed, rather than what a restore went back by."""
-        return self.until.ms - self.after.ms <= _SHORT_TAIL_MS
+        return self.until.ms - self.first.ms <= _SHORT_TAIL_MS
 
 
-async def unknown_stretch(ticks: Ticks, places: Sequence[Places]) -> Stretch:
-    """Compare the ends of all streams with the outbox.
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The database that answers, beside the epoch that it is in."""
+
+    epoch: Epoch
+    identity: Identity
+    incarnation: str
+    views: Mapping[str, View]
+    """Of each stream."""
+    lost: Stretch
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether it knows all that was ever published."""
+        return all(view.is_ours for view in self.views.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether this is the database that the epoch is of, and has lost nothing."""
+        return self.identity == self.epoch.identity and self.knows_all
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody has published from here, nor to there from elsewhere."""
+        return self.epoch.number == 0 and self.knows_all
+
+    @property
+    def is_another_cluster(self) -> bool:
+        """Whether the transaction numbers of its events mean something else here."""
+        was, now = self.epoch.identity, self.identity
+        return self.epoch.number > 0 and was.system_identifier != now.system_identifier
+
+    @property
+    def is_failover(self) -> bool:
+        """Whether this is a promoted standby that has lost a few transactions, if any."""
+        was, now = self.epoch.identity, self.identity
+        is_promoted = self.epoch.number > 0 and was.timeline != now.timeline
+        return is_promoted and not self.is_another_cluster and self.lost.is_short
+
+
+async def look(epochs: Epochs, ticks: Ticks, places: Sequence[Places]) -> Situation:
+    """Compare the database with its epoch and with all streams.
 
     Raises OutboxUnavailable, StreamUnavailable or StreamRefused.
     """
-    after = until = ORIGIN
-    for one in places:
-        top, ours = await one.ends()
-        until, after = max(until, top), max(after, ours)
-    # Ticks that are here are ours, appended or not.
+    epoch = await epochs.newest()
+    identity, incarnation = await epochs.identity()
+    views = {one.stream.key: await one.look(NOWHERE, epoch) for one in places}
     newest = await ticks.newest()
-    if newest and newest.last < until:
-        after = max(after, newest.last)
-    return Stretch(min(after, until), until)
+    after = max(newest.last if newest else ORIGIN, epoch.until)
+    unknown = [view for view in views.values() if not view.is_ours]
+    until = max([after, *(max(view.top, view.mark) for view in unknown)])
+    first = [await one.stream.first_after(after) for one in places]
+    return Situation(
+        epoch,
+        identity,
+        incarnation,
+        views,
+        Stretch(after, until, min([until, *(found for found in first if found)])),
+    )
 
 
-async def settle(epochs: Epochs, ticks: Ticks, places: Sequence[Places], *, by: str) -> None:
+async def settle(epochs: Epochs, ticks: Ticks, places: Sequence[Places], *, by: str) -> str:
     """Make sure that we are in the epoch of the database that answers, or may begin a new one.
 
     A promoted standby has a new timeline, and may have lost its last transactions. That is gone on
-    from, above what the streams hold. Raises IdentityChanged when it cannot be that.
+    from, above what the streams hold. Returns the incarnation that this holds for. Raises
+    IdentityChanged when it cannot be that.
     """
-    epoch = await epochs.newest()
-    identity = await epochs.identity()
-    if identity == epoch.identity:
-        return
-    if epoch.number == 0:
-        await epochs.open(epoch, by=by, after=ORIGIN, until=ORIGIN)
-        return
-    if identity.system_identifier != epoch.identity.system_identifier:
-        raise IdentityChanged(epoch.identity, identity)
-    stretch = await unknown_stretch(ticks, places)
-    if not stretch.is_short:
-        raise IdentityChanged(epoch.identity, identity)
-    if await epochs.open(epoch, by=by, after=stretch.after, until=stretch.until):
+    now = await look(epochs, ticks, places)
+    if now.is_settled:
+        return now.incarnation
+    if not (now.is_new or now.is_failover):
+        raise IdentityChanged(now.epoch.identity, now.identity)
+    opened = await epochs.open(now.epoch, by=by, after=now.lost.after, until=now.lost.until)
+    if opened and not now.is_new:
         log.warning(
             "epoch.opened",
-            number=epoch.number + 1,
-            timeline=identity.timeline,
-            abandoned_after=str(stretch.after),
-            abandoned_until=str(stretch.until),
+            number=now.epoch.number + 1,
+            timeline=now.identity.timeline,
+            abandoned_after=str(now.lost.after),
+            abandoned_until=str(now.lost.until),
         )
+    return await settle(epochs, ticks, places, by=by)

@@ -103,13 +103,17 @@ class Partition:
             observe=self._observe,
         )
 
-        offer = Offer(None)
+        offer, withdrawn = Offer(None), self._board.withdrawn
 
         async def ready() -> None:
-            nonlocal offer
+            nonlocal offer, withdrawn
             offer = await self._board.next(
                 relay.level_ms, stop, timeout_s=self._pacing.quiet_check_s
             )
+            if withdrawn != self._board.withdrawn:
+                # This may be another outbox by now.
+                withdrawn = self._board.withdrawn
+                relay.forget_place()
 
         async def one_pass() -> int:
             moved = await relay.follow(offer, stop)

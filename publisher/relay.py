@@ -101,14 +101,14 @@ class Relay:
                         moved += events
                 except (StreamBehind, StreamForeign):
                     # It lost entries, or another publisher is ahead, or somebody else wrote.
-                    self._forget_place()
+                    self.forget_place()
                 except OutboxUnreadable:
                     moved += await self._one_by_one(stop, limit=self._limits.batch_size)
                 else:
                     await self.save_place(at_once=moved == 0)
                     return moved
         except BaseException:
-            self._forget_place()
+            self.forget_place()
             raise
 
     async def save_place(self, *, at_once: bool) -> None:
@@ -266,6 +266,7 @@ class Relay:
             return 0
         return await self._one_by_one(stop, limit=self._limits.batch_size)
 
-    def _forget_place(self) -> None:
+    def forget_place(self) -> None:
+        """Find it again before anything is appended."""
         self._is_known = False
         self.level_ms = UNKNOWN

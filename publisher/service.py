@@ -72,9 +72,9 @@ async def run(
     leading = Leading(pool, member, partitions, pacing, observer, metrics)
     ticks = Ticks(pool)
 
-    async def settle() -> None:
+    async def settle() -> str:
         places = [partition.places for partition in partitions.values()]
-        await identity.settle(epochs, ticks, places, by=member.holder)
+        return await identity.settle(epochs, ticks, places, by=member.holder)
 
     ticker = Ticker(
         ticks,

@@ -144,6 +144,14 @@ class EventStream:
             found = await self._redis.xrange(self._key, str(position), str(position))
         return _entry(found[0])[1] if found else None
 
+    async def first_after(self, position: Position) -> Position | None:
+        """The first entry after *position*, or None."""
+        with translated():
+            found = await self._redis.xrange(
+                self._key, f"{position.ms}-{position.seq + 1}", count=1
+            )
+        return _entry(found[0])[0] if found else None
+
     async def before(self, position: Position, count: int) -> list[tuple[Position, dict[str, str]]]:
         """Up to *count* entries at or before *position*, newest first."""
         with translated():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outbox.errors import OutboxReplaced
 from publisher.board import Offer
 from publisher.worker import PassReport, pause, run_worker
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 class Ticker:
     """The one in a process that looks at the outbox.
 
-    *settle* makes sure that it is the outbox that it was; it is called before the first tick, and
-    again after PostgreSQL was away.
+    *settle* makes sure that it is the outbox that it was, and returns its incarnation; it is called
+    before the first tick, and again whenever that has changed.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing it is handed
@@ -32,7 +33,7 @@ class Ticker:
         pacing: Pacing,
         *,
         pack_up_to: int,
-        settle: Callable[[], Awaitable[None]],
+        settle: Callable[[], Awaitable[str]],
     ) -> None:
         self._ticks = ticks
         self._board = board
@@ -40,6 +41,7 @@ class Ticker:
         self._pacing = pacing
         self._pack_up_to = pack_up_to
         self._settle = settle
+        self._settled_for: str | None = None
 
     async def run(
         self,
@@ -93,9 +95,16 @@ class Ticker:
 
     async def _look(self) -> int:
         if not self._board.is_open:
-            await self._settle()
-        offer = Offer(
-            *await self._ticks.make_and_read(size=self._pack_up_to, above_ms=self._board.above_ms)
-        )
+            self._settled_for = await self._settle()
+        try:
+            made = await self._ticks.make_and_read(
+                size=self._pack_up_to,
+                above_ms=self._board.above_ms,
+                settled_for=self._settled_for,
+            )
+        except OutboxReplaced:
+            self._board.withdraw()
+            return await self._look()
+        offer = Offer(*made)
         self._board.post(offer)
         return offer.tick.events if offer.tick else 0

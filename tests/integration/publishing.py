@@ -98,11 +98,12 @@ class OnePass:
 
     async def publish(self, stop: asyncio.Event) -> int:
         """One pass; how many events it moved."""
-        await identity.settle(self._epochs, self._whole, [self._places], by="a test")
+        settled_for = await identity.settle(self._epochs, self._whole, [self._places], by="a test")
         offer = Offer(
             *await self._whole.make_and_read(
                 size=self._limits.batch_size if self._share == WHOLE else 0,
                 above_ms=self._relay.above_ms,
+                settled_for=settled_for,
             )
         )
         return await self._relay.follow(offer, stop)

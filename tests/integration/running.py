@@ -93,9 +93,9 @@ class InProcess:
             finally:
                 stop_ticking.set()
 
-    async def _settle(self) -> None:
+    async def _settle(self) -> str:
         everywhere = [partition.places for partition in self._partitions.values()]
-        await identity.settle(self._epochs, self._ticks, everywhere, by=self.member.holder)
+        return await identity.settle(self._epochs, self._ticks, everywhere, by=self.member.holder)
 
     async def _listen(self) -> asyncpg.Connection:
         return await asyncpg.connect(

@@ -30,6 +30,9 @@ SELECT sum(touched)::bigint
 """
 MANY = 200_000
 FEW = 1000
+HOW = (0, 1000, None)
+"""The rest of what a tick is made with: above what, packed up to, settled for."""
+NEW_LOOK = (None, None, None, None, *HOW)
 
 
 @pytest.fixture
@@ -69,14 +72,13 @@ async def test_an_open_transaction_is_not_read_again_by_every_look(
     slow = await connect()
     async with slow.transaction():
         await write(slow, "slow", MANY)
-        looked = await reader.fetchrow(STATEMENTS["make_tick"], None, None, None, None, 0, 1000)
+        looked = await reader.fetchrow(STATEMENTS["make_tick"], *NEW_LOOK)
         assert looked is not None
         assert looked["ms"] is None
         for _ in range(8):
             memo = (
                 *(looked[name] for name in ("previous_ms", "snapshot", "next_xid", "id_floor")),
-                0,
-                1000,
+                *HOW,
             )
             assert await touched(reader, STATEMENTS["make_tick"], *memo) < FEW
             looked = await reader.fetchrow(STATEMENTS["make_tick"], *memo)
@@ -108,16 +110,10 @@ async def test_a_look_reads_what_is_new_and_nothing_else(
             await late.execute("BEGIN")
             await write(late, "late", 10)
             await write(quick, "new", 10)
-            assert (
-                await touched(reader, STATEMENTS["make_tick"], None, None, None, None, 0, 1000)
-                < FEW
-            )
+            assert await touched(reader, STATEMENTS["make_tick"], *NEW_LOOK) < FEW
             await late.execute("COMMIT")
             # One of ten events that end here and began before the tick above.
-            assert (
-                await touched(reader, STATEMENTS["make_tick"], None, None, None, None, 0, 1000)
-                < FEW
-            )
+            assert await touched(reader, STATEMENTS["make_tick"], *NEW_LOOK) < FEW
             if n == 8:
                 await reader.execute("ANALYZE outbox.event")
         assert await reader.fetchval("SELECT count(*) FROM outbox.tick WHERE late <> '{}'") == 16
