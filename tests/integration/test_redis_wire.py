@@ -13,7 +13,7 @@ from appending import as_entries, batch, client_of, deliver, failure_of
 from faulty_proxy import Cut, FaultyProxy, Message
 from publishing import KEY, entries, eventually
 from redis.asyncio import Redis
-from redis_servers import IN_MEMORY, REPLICATED, free_port, running
+from redis_servers import IN_MEMORY, REPLICATED, Flavour, free_port, running
 from wire import RedisTalk, Side
 
 from embedded.valkey import Valkey
@@ -249,11 +249,15 @@ async def test_a_server_that_was_frozen_makes_each_append_that_waited_for_it_onc
             assert await entries(client) == as_entries(ALL)
 
 
-async def test_an_address_that_leads_to_a_new_primary_is_followed(tmp_path: Path) -> None:
+# Redis 6.2 says it in other words.
+@pytest.mark.parametrize("flavour", [Flavour.VALKEY, Flavour.REDIS_6_2])
+async def test_an_address_that_leads_to_a_new_primary_is_followed(
+    tmp_path: Path, flavour: Flavour
+) -> None:
     old_port, new_port = free_port(), free_port()
     with (
-        running(tmp_path / "old", REPLICATED, port=old_port) as old,
-        running(tmp_path / "new", REPLICATED, port=new_port) as new,
+        running(tmp_path / "old", REPLICATED, flavour=flavour, port=old_port) as old,
+        running(tmp_path / "new", REPLICATED, flavour=flavour, port=new_port) as new,
     ):
         proxy = FaultyProxy(RedisTalk, old.socket_path)
         async with through(proxy, tmp_path) as stream, Redis.from_url(new.url) as promoted:
