@@ -17,7 +17,8 @@ override KEY := $(value KEY)
 override ENTITY := $(value ENTITY)
 override ENTITY_ID := $(value ENTITY_ID)
 override ID := $(value ID)
-export CSV SQL CMD REASON GROUP SINCE FROM TO KEY ENTITY ENTITY_ID ID
+override WHERE := $(value WHERE)
+export CSV SQL CMD REASON GROUP SINCE FROM TO KEY ENTITY ENTITY_ID ID WHERE
 
 AS_JSON = $(if $(filter 1 yes,$(JSON)),--json)
 
@@ -28,7 +29,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain test check format chaos bench lock clean
+.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill test check format chaos bench lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -96,6 +97,12 @@ explain: $(RUN_STAMP) ## One event's way: ID=, or ENTITY_ID= for its newest (LAS
 	@$(KNOWN)
 	@$(SERVERS) $(PYTHON) -m publisher explain $(if $(ID),--id "$$ID") $(if $(ENTITY_ID),--entity-id "$$ENTITY_ID") \
 	  $(if $(ENTITY),--entity "$$ENTITY") $(if $(LAST),--last $(LAST)) $(if $(WITHIN_S),--within-s $(WITHIN_S)) $(AS_JSON)
+
+backfill: $(RUN_STAMP) ## Emit fresh events for existing rows: ENTITY=series [WHERE="…"] (DRY_RUN=1, AGAIN=1)
+	@test -n "$$ENTITY" || { echo "usage: make backfill ENTITY=series [WHERE=\"status = 'PUBLISHED'\"]" >&2; exit 2; }
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher backfill --entity="$$ENTITY" --where="$$WHERE" $(AS_JSON) \
+	  $(if $(filter 1 yes,$(DRY_RUN)),--dry-run) $(if $(filter 1 yes,$(AGAIN)),--again)
 
 ##@ Develop
 

@@ -890,7 +890,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT format($sql$concat_ws(',', %s)$sql$, array_to_string('NULL'::text || members, ', '))
 $$;
 
--- The body of the trigger function for each kind of statement on a watched table.
+-- The body of the trigger function for each kind of statement on a watched table; and, as kind 'backfill', the statement
+-- that emit() runs for rows that are there.
 CREATE OR REPLACE FUNCTION outbox.capture_sql(w outbox.watched) RETURNS TABLE (kind text, body text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -968,6 +969,19 @@ BEGIN
 END $body$,
         destination, w.entity, entity_id_n, context_n, outbox.list_sql(created), outbox.list_sql(created_too_long),
         live_n, outbox.ring_sql());
+
+    -- A row is locked before its event draws an id, and until the commit, as with every writer: so of two events of one
+    -- entity the later has the higher id, and nobody sees it without the earlier. What the event says is what the row held
+    -- when the lock was there. In the order of the key, so that two that run at once do not lock each other out.
+    RETURN QUERY SELECT 'backfill', format($sql$
+    INSERT INTO %1$s (entity, entity_id, operation, payload)
+    SELECT %2$L, change.entity_id, 'update', outbox.payload(change.context, change.fields, change.omitted, NULL)
+      FROM (SELECT %3$s AS entity_id, %4$s AS context, %5$s AS fields, %6$s AS omitted
+              FROM (SELECT * FROM %7$s AS n WHERE n.%8$I = ANY ($1::%9$s[]) AND %10$s ORDER BY n.%8$I FOR NO KEY UPDATE) AS n
+            OFFSET 0) AS change$sql$,
+        destination, w.entity, entity_id_n, context_n, outbox.list_sql(created), outbox.list_sql(created_too_long),
+        w.source, w.key, (SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = w.source AND attname = w.key),
+        live_n);
 
     RETURN QUERY SELECT 'delete', format($body$
 BEGIN
@@ -1133,7 +1147,7 @@ DECLARE
     captured   record;
     definition text := outbox.output_settings_sql(w.source);
 BEGIN
-    FOR captured IN SELECT * FROM outbox.capture_sql(w) WHERE w.part_of IS NULL
+    FOR captured IN SELECT * FROM outbox.capture_sql(w) WHERE w.part_of IS NULL AND kind <> 'backfill'
                     UNION ALL SELECT * FROM outbox.capture_part_sql(w) WHERE w.part_of IS NOT NULL
     LOOP
         -- The writer needs no right on the outbox, and its own settings do not show in the JSON.
@@ -1215,6 +1229,44 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
+
+-- Events of rows as they are: an `update` each, with all that a `create` would carry. For a backfill, which has read the
+-- keys with its caller's own rights. Rows that have gone since are left out. Returns the number of events.
+--
+-- It gives up after half a second of waiting for a row: in a deadlock that is before PostgreSQL would look for a victim, so
+-- the victim is never a writer.
+CREATE OR REPLACE FUNCTION outbox.emit(source regclass, keys text[]) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' SET TimeZone = 'UTC'
+SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' AS $$
+DECLARE
+    w       outbox.watched;
+    emitted bigint;
+BEGIN
+    SELECT * INTO w FROM outbox.watched AS o WHERE o.source = emit.source AND o.part_of IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'cannot emit events of %: it is not watched', source USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    EXECUTE (SELECT c.body FROM outbox.capture_sql(w) AS c WHERE c.kind = 'backfill') USING keys;
+    GET DIAGNOSTICS emitted = ROW_COUNT;
+    IF emitted > 0 AND NOT pg_try_advisory_xact_lock_shared(hashtextextended('outbox.bell', 0)) THEN
+        PERFORM pg_notify('outbox.bell', '');
+    END IF;
+    RETURN emitted;
+END $$;
+
+-- How far each backfill has come, so that one that was killed goes on where it stopped.
+CREATE TABLE IF NOT EXISTS outbox.backfill (
+    id          bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    entity      text NOT NULL,
+    condition   text NOT NULL,                  -- its WHERE; empty for all rows
+    last_key    text,                           -- rows up to this one are done
+    rows        bigint NOT NULL DEFAULT 0,
+    events      bigint NOT NULL DEFAULT 0,      -- fewer than rows, where some were deleted meanwhile
+    started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at timestamptz
+);
+CREATE UNIQUE INDEX IF NOT EXISTS backfill_once_at_a_time ON outbox.backfill (entity, md5(condition)) WHERE finished_at IS NULL;
 
 -- ---------------------------------------------------------------------------------------------------------------------
 --    Partitions come ahead of what they are for, and go when all readers have passed them. `outbox.retention` calls these.
@@ -1467,7 +1519,8 @@ GRANT SELECT, INSERT, UPDATE ON outbox.control, outbox.attempt, outbox.dead_lett
 GRANT EXECUTE ON FUNCTION outbox.make_tick, outbox.ensure_tick_partition, outbox.packed, outbox.partition_of, outbox.identity, outbox.incarnation,
     outbox.renew_leases, outbox.release_lease, outbox.raise_epoch, outbox.move_checkpoint TO outbox_publisher, feed_projector;
 GRANT EXECUTE ON FUNCTION outbox.renumber, outbox.requeue, outbox.open_epoch TO outbox_publisher;
-GRANT SELECT ON outbox.stretch TO outbox_publisher;
-GRANT EXECUTE ON FUNCTION outbox.rotate, outbox.retire TO outbox_publisher;
+GRANT SELECT ON outbox.stretch, outbox.watched TO outbox_publisher;
+GRANT SELECT, INSERT, UPDATE ON outbox.backfill TO outbox_publisher;
+GRANT EXECUTE ON FUNCTION outbox.rotate, outbox.retire, outbox.emit TO outbox_publisher;
 
 COMMIT;

@@ -132,6 +132,24 @@ def explain(  # noqa: PLR0913, PLR0917 - one for each option
     raise typer.Exit(asyncio.run(console.reported(work)))
 
 
+@app.command()
+def backfill(  # noqa: PLR0913, PLR0917 - each is an option
+    entity: Annotated[str, typer.Option(help="As events call it: series, mediaAsset, …")],
+    where: Annotated[str, typer.Option(help="A condition in SQL on its table.")] = "",
+    chunk: Annotated[int, typer.Option(min=1, max=10_000, help="Rows at once.")] = 500,
+    max_backlog: Annotated[int, typer.Option(min=1, help="Unpublished events.")] = 10_000,
+    again: Annotated[bool, typer.Option("--again", help="From the first row.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Emit a fresh event, with the full payload, for each row that is there."""
+    from publisher.commands import backfill, console  # noqa: PLC0415
+
+    wish = backfill.Wish(entity, where, chunk, max_backlog, again, dry_run)
+    work = backfill.run(_settings(), wish, as_json=as_json)
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
 def _settings() -> Settings:
     try:
         return Settings.from_environment(os.environ)

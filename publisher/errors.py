@@ -55,5 +55,13 @@ class ReplayRefused(CatalogStreamError):
     """Events cannot be written again from there, or into that stream."""
 
 
+class BackfillRefused(CatalogStreamError):
+    """Rows cannot be chosen in this way, or not by this user."""
+
+
+class RowsLocked(CatalogStreamError):
+    """A writer has one of the rows locked."""
+
+
 class ServerUnfit(CatalogStreamError):
     """The Redis server would lose events or cannot take them."""

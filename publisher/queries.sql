@@ -210,3 +210,64 @@ SELECT k.name AS stream, l.holder, coalesce(l.epoch, 0) AS epoch,
        l.reason, extract(epoch FROM clock_timestamp() - l.since)::float8 AS for_s
   FROM unnest($1::text[]) WITH ORDINALITY AS k (name, number) LEFT JOIN outbox.lease AS l USING (name)
  ORDER BY k.number;
+
+-- name: watched_entities
+SELECT DISTINCT entity FROM outbox.watched WHERE entity IS NOT NULL ORDER BY entity;
+
+-- name: backfill_target
+-- In the words of SQL: the table, its key, which of its rows are there, and which of them come after key $1.
+SELECT w.source::text AS source, quote_ident(w.key) AS key,
+       coalesce(quote_ident(w.soft_delete) || ' IS NULL', 'true') AS live, '$1::text IS NULL' AS from_start,
+       format('%I > $1::text::%s', w.key, format_type(a.atttypid, a.atttypmod)) AS after
+  FROM outbox.watched AS w JOIN pg_attribute AS a ON a.attrelid = w.source AND a.attname = w.key
+ WHERE w.entity = $1
+ ORDER BY w.source;
+
+-- name: plan_freely
+-- Not as for ticks: this may be any condition on any table.
+SELECT set_config(name, 'on', true) FROM unnest('{enable_seqscan,enable_bitmapscan,enable_hashjoin,enable_mergejoin}'::text[]) AS name;
+
+-- name: backfill_count
+-- The condition on a line of its own, where it may end in a comment, and in a select of its own, so that nothing it says
+-- can undo the rest.
+SELECT count(*)
+  FROM (SELECT * FROM {source} WHERE (
+{condition}
+       )) AS chosen
+ WHERE {live} AND {beyond};
+
+-- name: backfill_keys
+SELECT {key}::text AS key
+  FROM (SELECT * FROM {source} WHERE (
+{condition}
+       )) AS chosen
+ WHERE {live} AND {beyond}
+ ORDER BY {key}
+ LIMIT $2;
+
+-- name: begin_backfill
+INSERT INTO outbox.backfill (entity, condition) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- name: unfinished_backfill
+SELECT id, last_key, rows, events, started_at FROM outbox.backfill
+ WHERE entity = $1 AND condition = $2 AND finished_at IS NULL;
+
+-- name: take_backfill
+-- Null if another process has moved it on since.
+SELECT id FROM outbox.backfill WHERE id = $1 AND last_key IS NOT DISTINCT FROM $2 AND finished_at IS NULL FOR UPDATE;
+
+-- name: emit
+SELECT outbox.emit($1::text::regclass, $2);
+
+-- name: advance_backfill
+UPDATE outbox.backfill SET last_key = $2, rows = rows + $3, events = events + $4, updated_at = clock_timestamp()
+ WHERE id = $1
+RETURNING id, last_key, rows, events, started_at;
+
+-- name: finish_backfill
+UPDATE outbox.backfill SET finished_at = clock_timestamp(), updated_at = clock_timestamp()
+ WHERE id = $1 AND last_key IS NOT DISTINCT FROM $2 AND finished_at IS NULL
+RETURNING id;
+
+-- name: give_up_backfill
+UPDATE outbox.backfill SET finished_at = clock_timestamp() WHERE entity = $1 AND condition = $2 AND finished_at IS NULL;
