@@ -110,7 +110,7 @@ async def resumed(
     asked to *go_on*, and where it could not without leaving something out.
     """
     top = await side.top()
-    if top < selection.first:
+    if top < selection.first or top == ORIGIN:
         return selection
     if not go_on:
         raise ReplayRefused(
