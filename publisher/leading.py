@@ -128,8 +128,7 @@ class Leading:
             self._metrics.lease_lost(name)
         for name, one in held.items():
             if one.surplus:
-                await leases.release(self._pool, one.lease)
-                log.info("lease.released", stream=name, because="another member has too few")
+                await self._release(one.lease)
                 self._metrics.lease_lost(name)
                 continue
             if name not in self._held:
@@ -153,6 +152,15 @@ class Leading:
         )
         task = asyncio.create_task(work, name=f"worker of {name}")
         self._workers[name] = _Worker(held.lease, state, task, stop)
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            await leases.release(self._pool, lease)
+        except OutboxUnavailable as exc:
+            # It is surplus still when it is renewed next, or it expires.
+            log.warning("lease.not_released", error=str(exc))
+        else:
+            log.info("lease.released", stream=lease.name, because="another member has too few")
 
     async def _end(self, name: str) -> None:
         """Let the worker finish its batch. Raises what ended it, if it ended by itself."""

@@ -11,7 +11,7 @@ from outbox.errors import LeaseLost, OutboxUnavailable
 from publisher.board import Offer
 from publisher.errors import IdentityChanged, StreamFenced
 from publisher.relay import Relay
-from publisher.worker import PassReport, run_worker
+from publisher.worker import PassReport, pause, run_worker
 
 if TYPE_CHECKING:
     import asyncio
@@ -75,10 +75,20 @@ class Partition:
                     await self._run(lease, stop, after_a_crash, observe, dice)
                 except StreamFenced as fenced:
                     # The stream knows a higher epoch than a database that lost its last commits.
-                    lease = await leases.raise_epoch(self._pool, lease, above=fenced.epoch)
-                    log.warning("lease.raised", stream=lease.name, epoch=lease.epoch)
+                    lease = await self._raised(lease, fenced.epoch, stop)
         except LeaseLost:
             log.warning("lease.lost", stream=lease.name, epoch=lease.epoch)
+
+    async def _raised(self, lease: Lease, above: int, stop: asyncio.Event) -> Lease:
+        while not stop.is_set():
+            try:
+                lease = await leases.raise_epoch(self._pool, lease, above=above)
+            except OutboxUnavailable:
+                await pause(stop, self._pacing.stand_by_s)
+            else:
+                log.warning("lease.raised", stream=lease.name, epoch=lease.epoch)
+                break
+        return lease
 
     async def _run(
         self,

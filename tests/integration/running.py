@@ -15,6 +15,7 @@ from outbox.batch import Share
 from outbox.dead_letters import DeadLetters
 from outbox.epochs import Epochs
 from outbox.leases import Member
+from outbox.pages import Pages
 from outbox.ticks import Ticks
 from publisher import identity
 from publisher.bell import Bell
@@ -60,10 +61,10 @@ class InProcess:
         self._ticks, self._epochs = Ticks(pool), Epochs(pool)
         metrics, limits = Metrics(list(keys)), Limits()
         observer = Observer(metrics)
-        self._partitions = {}
+        self._partitions, pages = {}, Pages()
         for number, key in enumerate(keys):
             share = Share(number, len(keys))
-            ticks, stream = Ticks(pool, share), EventStream(redis, key)
+            ticks, stream = Ticks(pool, share, pages), EventStream(redis, key)
             places = Places(
                 *(pool, ticks, stream, self._epochs),
                 retention_s=_A_DAY_S,
