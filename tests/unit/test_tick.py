@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbox.position import Position
-from outbox.tick import Tick, grouped
+from outbox.tick import Tick, aligned, grouped, without_last_group
 
 
 def tick(ms: int, events: int) -> Tick:
@@ -48,3 +48,33 @@ def test_grouping_keeps_every_tick_in_order_and_no_group_is_too_large(
     groups = list(grouped(ticks, limit))
     assert [t for group in groups for t in group] == ticks
     assert all(len(group) == 1 or sum(t.events for t in group) <= limit for group in groups)
+
+
+def following(sizes: list[int], total: int = 0) -> list[Tick]:
+    """Ticks of these sizes, the first of which comes after *total* events."""
+    ticks = []
+    for ms, events in enumerate(sizes):
+        ticks.append(tick(ms, events)._replace(total_before=total))
+        total += events
+    return ticks
+
+
+@given(st.lists(st.integers(1, 30), min_size=1), st.integers(1, 40), st.data())
+def test_aligned_groups_end_at_the_same_ticks_wherever_one_begins(
+    sizes: list[int], limit: int, data: st.DataObject
+) -> None:
+    ticks = following(sizes, total=data.draw(st.integers(0, 100)))
+    groups = list(aligned(ticks, limit))
+    assert [t for group in groups for t in group] == ticks
+    assert all(len(group) == 1 or sum(t.events for t in group) <= limit for group in groups)
+    later = data.draw(st.integers(0, len(ticks) - 1))
+    ends = {group[-1].ms for group in groups}
+    assert {group[-1].ms for group in aligned(ticks[later:], limit)} == {
+        ms for ms in ends if ms >= later
+    }
+
+
+def test_the_last_group_is_left_for_later_unless_it_is_the_only_one() -> None:
+    ticks = following([4, 4, 4, 8])
+    assert without_last_group(ticks, 10) == ticks[:3]
+    assert without_last_group(ticks[:2], 10) == ticks[:2]
