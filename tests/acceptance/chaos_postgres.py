@@ -112,6 +112,17 @@ _PAUSE = (
 )
 
 
+@asynccontextmanager
+async def rotated(world: World, dice: random.Random) -> AsyncIterator[None]:
+    """Events go into a new partition from now on: no fault, but done under way."""
+    assert dice
+    try:
+        await world.sql("SELECT outbox.rotate('0')")
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as exc:
+        raise OutOfReach from exc
+    yield
+
+
 FAULTS = [
     Fault("sessions terminated", sessions_ended),
     Fault("statements cancelled", statements_cancelled),
@@ -123,5 +134,6 @@ FAULTS = [
     Fault("lock on outbox.tick", locked("outbox.tick"), (0.5, 1.5)),
     Fault("lock on outbox.event", locked("outbox.event"), (0.2, 1)),
     Fault("lock on outbox.checkpoint", locked("outbox.checkpoint"), (0.5, 1.5)),
+    Fault("new partition of events", rotated),
     Fault("pause and resume", paused, (0.5, 3)),
 ]

@@ -72,7 +72,7 @@ class World:
             "DATABASE_URL": self.dsn.replace("postgres@", f"{_ROLE}@"),
             "REDIS_URL": self.redis_url,
             "CATALOG_EVENT_STREAM_PARTITIONS": str(len(self.keys)),
-            "PUBLISHER_BATCH_SIZE": "50",
+            "PUBLISHER_BATCH_SIZE": "100",
             "PUBLISHER_HTTP_ADDRESS": "off",
         }
         log_file = self.folder / f"publisher-{self.counts['publishers started']:03}.log"
