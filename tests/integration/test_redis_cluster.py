@@ -1,7 +1,9 @@
 """Streams in a cluster: each in its slot, wherever that is at the moment."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,7 @@ def keys_of(partitions: int) -> list[str]:
 
 
 KEYS = keys_of(4)
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/operations.md"
 KEY = KEYS[0]
 
 
@@ -91,6 +94,25 @@ async def test_a_cluster_does_not_know_a_stranger(cluster: Cluster) -> None:
     async with client_of(cluster.url_of("nobody:wrong")) as redis:
         stream = EventStream(redis, KEY)
         assert await failure_of(stream.append(FIRST, after=ORIGIN)) == "WRONGPASS"
+
+
+async def test_the_rights_that_are_documented_are_enough(cluster: Cluster) -> None:
+    text = DOCUMENT.read_text("utf-8")
+    [rules] = re.findall(r"^ACL SETUSER catalog-publisher on >… (.*)$", text, re.MULTILINE)
+    [more] = re.findall(r"A cluster's client also needs `(.*)`", text)
+    for node in cluster.nodes:
+        words = ["on", ">secret", *rules.split(), *more.split()]
+        await node.say("ACL", "SETUSER", "publisher", "reset", *words)
+    async with client_of(cluster.url_of("publisher:secret")) as redis:
+        assert {one.name for one in await check_server(redis, KEYS)} == {"memory", "persistence"}
+        for key in KEYS:
+            await deliver(EventStream(redis, key), [FIRST, SECOND])
+        source, target = await cluster.owner(KEY), await cluster.other(KEY)
+        await EventStream(redis, KEY).append(SECOND, after=FIRST.last, epoch=1)
+        await cluster.begin_to_move(KEY, source, target)
+        await cluster.move_keys(source, target, KEY, epoch_key(KEY))
+        assert await EventStream(redis, KEY).top() == SECOND.last
+        await cluster.end_move(KEY, source, target)
 
 
 async def test_scripts_that_one_node_forgot_are_loaded_again(
