@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from servers import Connect
 
 from outbox.batch import Share
+from outbox.errors import OutboxUnreadable
 from outbox.event import Event
 from outbox.position import ORIGIN, Position
 from outbox.ticks import Ticks
@@ -289,6 +290,28 @@ async def test_a_dead_letter_is_counted_and_no_difference(
     verdict = await look()
     assert found(verdict) == {Kind.DEAD_LETTER: 1}
     assert verdict.first[0].id == str(dead)
+
+
+async def test_a_dead_letter_that_cannot_be_read_does_not_end_the_audit(
+    connection: asyncpg.Connection, pool: asyncpg.Pool, look: Look
+) -> None:
+    async with connection.transaction():
+        await write(connection, "a", 2)
+        await write(connection, "x" * 40_000)
+        await write(connection, "b", 2)
+    _, tick = await Ticks(pool).make()
+    assert tick
+    with pytest.raises(OutboxUnreadable):
+        await look()
+    await connection.execute(
+        "INSERT INTO outbox.dead_letter (ms, seq, stream, at, entity, entity_id, operation,"
+        " payload, reason, attempts)"
+        " VALUES ($1, 2, $2, now(), 'series', 'x', 'update', '{}', 'unreadable', 5)",
+        *(tick.ms, KEY),
+    )
+    verdict = await look()
+    assert found(verdict) == {}
+    assert (verdict.events, verdict.waiting, verdict.dead_letters) == (4, 4, 1)
 
 
 async def test_an_entry_of_an_abandoned_history_is_told_from_a_foreign_one(
