@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from outbox.position import ORIGIN, Position
+from outbox.position import ORIGIN
 
 _AT_ONCE = 500
 _AGAIN = 0.05  # of the time it reads once more what it has read before
@@ -83,8 +83,3 @@ class Reader:
             self._awaited.discard(fields.get("entityId", ""))
             if not self._awaited:
                 self._came.set()
-
-
-def newest(digests: Digests) -> Position:
-    """The highest ID of all."""
-    return max((Position.parse(id_) for id_ in digests), default=ORIGIN)

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis_servers import free_port
+from redis_servers import IN_MEMORY, free_port
 
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
@@ -155,8 +155,7 @@ def stores(folder: Path) -> tuple[Valkey, Valkey]:
     folder.mkdir()
     access = folder / "access.acl"
     access.write_text(_ACCESS)
-    settings = {"save": "", "appendonly": "no", "aclfile": str(access)}
-    settings |= {"repl-diskless-sync-delay": "0", "enable-debug-command": "yes"}
+    settings = IN_MEMORY | {"aclfile": str(access), "repl-diskless-sync-delay": "0"}
     one, other = (Valkey(folder / name, settings, port=free_port()) for name in ("one", "two"))
     one.start()
     return one, other
