@@ -41,6 +41,7 @@ QUICK = Pacing(
     renew_s=0.1,
     stand_by_s=0.1,
     backoff_base_s=0.01,
+    backoff_cap_s=0.2,
 )
 """Whoever is free takes part at once; nobody looks by himself, and no lease expires."""
 _A_DAY_S = 86_400.0
