@@ -22,7 +22,7 @@ _MAX_SEQ = 2**64 - 1
 _MAX_MS = 2**63 - 1
 _COUNT_AT_MOST = 200
 _LOOK_AT_ONCE = 200
-_LOOKS = 25
+_LOOKS = 5
 
 END = Position(_MAX_MS, 0)
 """After every event."""
@@ -52,14 +52,15 @@ class Distances:
         """Ask for the totals at *positions*, all at once. Raises OutboxUnavailable."""
         asked: dict[int, list[Position]] = {}
         for position in set(positions) - self._totals.keys():
-            self._totals[position] = 0
             asked.setdefault(min(position.ms, _MAX_MS), []).append(position)
         with translated():
             rows = await self._pool.fetch(_SQL["ticks_at"], list(asked))
         for row in rows:
             for position in asked[row["asked_ms"]]:
-                number = position.index_in(row["ms"]) + 1
-                self._totals[position] = row["total_before"] + min(row["events"], number)
+                within = 0
+                if row["ms"] is not None:
+                    within = min(row["events"], position.index_in(row["ms"]) + 1)
+                self._totals[position] = row["total_before"] + within
 
     def total(self, position: Position) -> int:
         """How many events of all partitions there are up to *position*, which was learnt."""
@@ -104,7 +105,7 @@ class Distances:
     ) -> int | None:
         """When the first event of stream *number* after *after*, before *until*, was written.
 
-        None if there is none among the next few thousand. Raises OutboxUnavailable.
+        None if there is none among the next thousand. Raises OutboxUnavailable.
         """
         ticks, looks = self._ticks(number), _LOOKS
         size = _LOOK_AT_ONCE if self._partitions > 1 else 1

@@ -11,12 +11,13 @@ SELECT current_setting('max_prepared_transactions')::int > 0;
 SELECT ms, total_before + events AS total FROM outbox.tick ORDER BY ms DESC LIMIT 1;
 
 -- name: ticks_at
--- For each of the milliseconds $1, the tick whose IDs may include it.
-SELECT asked.ms AS asked_ms, t.ms, t.events, t.total_before
+-- For each of the milliseconds $1, the tick whose IDs may include it; before the oldest tick, no ms and what it counts from.
+SELECT asked.ms AS asked_ms, t.ms, t.events,
+       coalesce(t.total_before, (SELECT f.total_before FROM outbox.tick AS f ORDER BY f.ms LIMIT 1), 0) AS total_before
   FROM unnest($1::bigint[]) AS asked (ms)
- CROSS JOIN LATERAL (
+  LEFT JOIN LATERAL (
        SELECT o.ms, o.events, o.total_before FROM outbox.tick AS o WHERE o.ms <= asked.ms ORDER BY o.ms DESC LIMIT 1
-       ) AS t;
+       ) AS t ON true;
 
 -- name: checkpoints
 SELECT name, ms, seq, end_ms, end_seq FROM outbox.checkpoint WHERE name = ANY ($1::text[]);

@@ -43,6 +43,8 @@ class GroupSeen(NamedTuple):
     view: GroupView
     last_seen_s: float | None
     gone: int
+    unread: int | None
+    """Entries that it was not given; None for many."""
 
 
 class StreamSeen(NamedTuple):
@@ -122,46 +124,67 @@ class Reckoning:
         seen = self._streams.get(key)
         saved = outbox.checkpoints.get(key)
         waiting = await outbox.distances.between(number, self._reached(key), END)
-        growth = self._growth(outbox, seen.view) if seen else None
-        return replace(
+        status = replace(
             self._without_outbox(key),
             checkpoint=str(saved.position) if saved else None,
             backlog=waiting.events,
             # A checkpoint may be behind the stream that it is for.
             backlog_exact=waiting.exact and seen is not None,
-            entries_per_s=growth.entries_per_s if growth else None,
-            groups=[
-                await self._group(outbox, number, seen.view, group, growth) for group in seen.groups
-            ]
-            if seen and growth
-            else [],
         )
+        if seen is None:
+            return status
+        growth = self._growth(outbox, seen.view)
+        groups = [
+            replace(
+                await self._group(outbox, number, seen.view, group, waiting),
+                budget_left_h=self._budget_left_h(outbox, seen.view, group, growth),
+            )
+            for group in seen.groups
+        ]
+        return replace(status, entries_per_s=growth.entries_per_s, groups=groups)
 
     async def _group(
-        self, outbox: OutboxSeen, number: int, stream: StreamView, group: GroupSeen, growth: Growth
+        self, outbox: OutboxSeen, number: int, stream: StreamView, group: GroupSeen, waiting: Count
     ) -> GroupStatus:
-        key, view = self._settings.stream_keys[number], group.view
-        # Behind the last entry of all there may be events that have no entry here.
-        given = self._reached(key) if view.delivered >= stream.last else view.delivered
-        behind = await outbox.distances.between(number, given, END)
-        if self._settings.partitions == 1:
-            behind = Count(behind.events + outbox.not_in_a_tick)
+        key, delivered = self._settings.stream_keys[number], group.view.delivered
         fell_off = Count()
-        if view.delivered < before(_begin(stream)):
-            fell_off = await outbox.distances.missed(number, key, view.delivered, _begin(stream))
-        needed = view.needs.oldest
+        if delivered < before(_begin(stream)):
+            fell_off = await outbox.distances.missed(number, key, delivered, _begin(stream))
+        if self._settings.partitions == 1:
+            # Behind the last entry of all there may be events that have no entry here.
+            given = self._reached(key) if delivered >= stream.last else delivered
+            behind = await outbox.distances.between(number, given, END)
+            behind = Count(behind.events + outbox.not_in_a_tick)
+        else:
+            unread = self._unread(outbox, stream, group)
+            behind = Count(
+                fell_off.events + unread.events + waiting.events,
+                fell_off.exact and unread.exact and waiting.exact,
+            )
         return replace(
             self._group_without_outbox(group),
             behind=behind.events,
             behind_exact=behind.exact,
             fell_off=fell_off.events,
             fell_off_exact=fell_off.exact,
-            budget_left_h=budget_left_h(
-                growth,
-                budget_bytes=self._settings.stream_max_memory_mb << 20,
-                needed_entries=self._entries_after(outbox, stream, before(needed)) if needed else 0,
-                waited_s=self._age_s(needed),
-            ),
+        )
+
+    def _unread(self, outbox: OutboxSeen, stream: StreamView, group: GroupSeen) -> Count:
+        """Entries of one of several partitions that the group was not given."""
+        if group.unread is not None:
+            return Count(group.unread)
+        start = max(group.view.delivered, before(_begin(stream)))
+        return Count(round(self._entries_after(outbox, stream, start)), exact=False)
+
+    def _budget_left_h(
+        self, outbox: OutboxSeen, stream: StreamView, group: GroupSeen, growth: Growth
+    ) -> float | None:
+        needed = group.view.needs.oldest
+        return budget_left_h(
+            growth,
+            budget_bytes=self._settings.stream_max_memory_mb << 20,
+            needed_entries=self._entries_after(outbox, stream, before(needed)) if needed else 0,
+            waited_s=self._age_s(needed),
         )
 
     async def _oldest_unpublished_s(

@@ -15,7 +15,7 @@ from publisher.distance import Distances
 from publisher.reckoning import GroupSeen, OutboxSeen, Reckoning, StreamSeen
 from publisher.status import Holder, LeaseStatus, PublishersStatus
 from publisher.trimming import following
-from publisher.view import last_seen_s, look, pending_between
+from publisher.view import last_seen_s, look, pending_between, unread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _SQL = sql.load("publisher")
 _GONE_COUNTED_TO = 10_000
+_UNREAD_COUNTED_TO = 100
 _AWAY = (OutboxUnavailable, StreamUnavailable, StreamRefused)
 
 
@@ -108,5 +109,14 @@ async def _ask_stream(redis: Redis, key: str) -> StreamSeen:
             gone = await pending_between(
                 redis, key, group.name, ORIGIN, begins, at_most=_GONE_COUNTED_TO
             )
-        groups.append(GroupSeen(group, await last_seen_s(redis, key, group.name), gone))
+        groups.append(
+            GroupSeen(
+                group,
+                last_seen_s=await last_seen_s(redis, key, group.name),
+                gone=gone,
+                unread=await unread(redis, key, group.delivered, at_most=_UNREAD_COUNTED_TO)
+                if group.oldest_unread
+                else 0,
+            )
+        )
     return StreamSeen(view, groups)

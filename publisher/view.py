@@ -113,6 +113,17 @@ async def pending_between(  # noqa: PLR0913 - a range of one list
     return min(counted, at_most)
 
 
+async def unread(redis: Redis, key: str, delivered: Position, *, at_most: int) -> int | None:
+    """How many entries there are after *delivered*; None for more than *at_most*.
+
+    Raises StreamUnavailable or StreamRefused.
+    """
+    commands: Any = redis
+    with translated():
+        found = await commands.xrange(key, f"({delivered}", count=at_most + 1)
+    return len(found) if len(found) <= at_most else None
+
+
 async def last_seen_s(redis: Redis, key: str, group: str) -> float | None:
     """How long ago a consumer of *group* last asked for anything; None if it has none."""
     commands: Any = redis

@@ -236,14 +236,20 @@ async def test_many_events_of_a_partition_are_estimated_and_marked(partitioned: 
     assert (status.backlog, status.backlog_exact) == (1500, False)
     assert [stream.backlog for stream in status.streams] == [500, 500, 500]
     await partitioned.publish()
+    lengths = {}
     for key in partitioned.settings.stream_keys:
+        lengths[key] = await partitioned.redis.xlen(key)
         await partitioned.redis.xgroup_create(key, "search", "0")
-        await partitioned.redis.xtrim(key, maxlen=10, approximate=False)
     for stream in (await partitioned.look()).streams:
         [group] = stream.groups
-        assert (group.behind, group.behind_exact) == (500, False)
-        assert group.fell_off == pytest.approx(490, rel=0.1)
+        assert (group.behind, group.behind_exact) == (lengths[stream.key], False)
+        await partitioned.redis.xtrim(stream.key, maxlen=10, approximate=False)
+    for stream in (await partitioned.look()).streams:
+        [group] = stream.groups
+        assert not group.behind_exact
         assert not group.fell_off_exact
+        assert group.behind == pytest.approx(lengths[stream.key], rel=0.1)
+        assert group.fell_off == pytest.approx(lengths[stream.key] - 10, rel=0.1)
 
 
 async def test_a_partition_without_new_events_has_no_backlog_however_many_others_had(
@@ -292,6 +298,16 @@ async def test_what_a_stream_has_lost_is_backlog_again(system: System) -> None:
     await system.redis.delete(KEY)
     status = await system.look()
     assert (status.backlog, status.streams[0].checkpoint) == (2, b)
+
+
+async def test_before_the_oldest_tick_that_is_kept_nothing_is_counted(system: System) -> None:
+    await system.write(*"abc")
+    await system.publish()
+    await system.write(*"de")
+    await system.publish()
+    await system.redis.xgroup_create(KEY, "search", "0")
+    await system.connection.execute("DELETE FROM outbox.tick WHERE total_before = 0")
+    assert (await system.group()).behind == 2
 
 
 async def test_what_holds_xmin_is_named(
