@@ -9,46 +9,43 @@ from typing import TYPE_CHECKING
 import structlog
 
 from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
-from publisher import backlog
+from outbox.position import Position
 from publisher.labels import Log, Trim
 from publisher.metrics import GroupSeen
+from publisher.survey import survey
 from publisher.trimming import Because
-from publisher.view import look
 from publisher.worker import pause
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     import asyncpg
     from redis.asyncio import Redis
 
     from outbox.retention import Retention
-    from outbox.ticks import Ticks
-    from publisher.backlog import Backlog
     from publisher.leading import Leading
     from publisher.metrics import Metrics
-    from publisher.stream import EventStream
+    from publisher.settings import Settings
+    from publisher.status import Status, StreamStatus
     from publisher.trimmer import Trimmer
-    from publisher.view import GroupView, StreamView
 
 log = structlog.get_logger(__name__)
 
-_LOOK_EVERY_S = 1.0
-_LOOK_AT_STREAMS_EVERY_S = 5.0
+_LOOK_EVERY_S = 2.0
 _TRIM_EVERY_S = 10.0
 _RETAIN_EVERY_S = 60.0
+_HOUR_S = 3600.0
 _SHARE_OF_TIME = 20  # of which looking may take one
 
 
 class Housekeeping:
     """Runs beside the workers. Failing here holds up no event."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - each is one thing it is handed
+    def __init__(  # noqa: PLR0913 - each is one thing it is handed
         self,
         pool: asyncpg.Pool,
         redis: Redis,
-        ticks: Ticks,
-        streams: Sequence[EventStream],
+        settings: Settings,
         leading: Leading,
         metrics: Metrics,
         *,
@@ -58,16 +55,15 @@ class Housekeeping:
     ) -> None:
         self._pool = pool
         self._redis = redis
-        self._ticks = ticks
-        self._streams = streams
+        self._settings = settings
         self._leading = leading
         self._metrics = metrics
         self._trimmers = trimmers
         self._retention = retention
         self._keep_s = keep_s
         self._waiting: tuple[str, ...] = ()
-        self.seen: Backlog | None = None
-        """The last look at the backlog."""
+        self.seen: Status | None = None
+        """The last look at both servers."""
         self.seen_at = 0.0
         """When that was, by the monotonic clock."""
 
@@ -75,50 +71,51 @@ class Housekeeping:
         """Do everything at its time until *stop* is set."""
         async with asyncio.TaskGroup() as tasks:
             for name, work, every_s in (
-                ("backlog", self._look_at_backlog, _LOOK_EVERY_S),
-                ("streams", self._look_at_streams, _LOOK_AT_STREAMS_EVERY_S),
+                ("look", self._look, _LOOK_EVERY_S),
                 ("trimming", self._trim, _TRIM_EVERY_S),
                 ("retention", self._retain, _RETAIN_EVERY_S),
             ):
                 tasks.create_task(_every(name, work, every_s, stop))
 
-    async def _look_at_backlog(self) -> None:
-        seen = await backlog.look(self._pool, self._ticks, self._streams)
-        self.seen, self.seen_at = seen, time.monotonic()
+    async def _look(self) -> None:
+        now = await survey(self._settings, self._pool, self._redis)
+        if now.publishers is None:
+            raise OutboxUnavailable(now.away["postgresql"])
+        self.seen, self.seen_at = now, time.monotonic()
         self._metrics.observed(
-            backlog=seen.events, oldest_unpublished_s=seen.oldest_s, dead_letters=seen.dead_letters
+            backlog=now.backlog or 0,
+            oldest_unpublished_s=now.oldest_unpublished_s,
+            dead_letters=now.publishers.dead_letters,
         )
-
-    async def _look_at_streams(self) -> None:
+        if "redis" in now.away:
+            raise StreamUnavailable(now.away["redis"])
         held = self._leading.streams
-        for stream in self._streams:
-            if stream.key not in held:
+        for stream in now.streams:
+            if stream.key in held:
+                self._observe(stream)
+            else:
                 self._metrics.stream_forgotten(stream.key)
-                continue
-            view = await look(self._redis, stream.key)
-            self._metrics.stream_observed(
-                stream.key,
-                entries=view.length,
-                memory_bytes=view.memory_bytes,
-                first_ms=view.first.ms if view.first else None,
-                last_ms=view.last.ms or None,
-                groups=[await self._group(view, group) for group in view.groups],
-            )
 
-    async def _group(self, view: StreamView, group: GroupView) -> GroupSeen:
-        """Distances in events of the whole outbox: exact where there is one partition."""
-        delivered = await self._ticks.total_at(group.delivered)
-        lag = max(await self._ticks.total_at(view.last) - delivered, 0)
-        fell_off = 0
-        if view.first and group.delivered < view.first:
-            fell_off = max(await self._ticks.total_at(view.first) - 1 - delivered, 0)
-        unread = group.oldest_unread
-        return GroupSeen(
-            name=group.name,
-            lag=lag,
-            lag_s=max(time.time() - unread.ms / 1000, 0.0) if unread else 0.0,
-            pending=group.pending,
-            fell_off=fell_off,
+    def _observe(self, stream: StreamStatus) -> None:
+        self._metrics.stream_observed(
+            stream.key,
+            entries=stream.length or 0,
+            memory_bytes=stream.memory_bytes or 0,
+            first_ms=Position.parse(stream.first).ms if stream.first else None,
+            last_ms=Position.parse(stream.last).ms if stream.last else None,
+            groups=[
+                GroupSeen(
+                    name=group.name,
+                    lag=group.behind or 0,
+                    lag_s=group.unread_s or 0.0,
+                    pending=group.pending,
+                    fell_off=group.fell_off or 0,
+                    budget_left_s=(
+                        None if group.budget_left_h is None else group.budget_left_h * _HOUR_S
+                    ),
+                )
+                for group in stream.groups
+            ],
         )
 
     async def _trim(self) -> None:
@@ -129,7 +126,7 @@ class Housekeeping:
 
     async def _retain(self) -> None:
         """One process does it: the one that leads the first stream."""
-        if self._streams[0].key not in self._leading.streams:
+        if self._settings.stream_keys[0] not in self._leading.streams:
             return
         kept = await self._retention.keep_up(self._keep_s)
         for partition in kept.created:

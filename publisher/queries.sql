@@ -112,9 +112,6 @@ SELECT ms_before AS ms, id_before AS id, id AS later_id, entity, entity_id
  WHERE ms < ms_before
  ORDER BY 1, 2;
 
--- name: count_dead_letters
-SELECT count(*) FROM outbox.dead_letter WHERE settled_at IS NULL;
-
 -- name: row_of_tick
 -- Event number $2 of the tick at $1, as it was written.
 WITH t AS (

@@ -94,8 +94,7 @@ async def run(
     housekeeping = Housekeeping(
         pool,
         redis,
-        ticks,
-        [partition.stream for partition in partitions.values()],
+        settings,
         leading,
         metrics,
         trimmers={key: Trimmer(redis, key, _keep(settings)) for key in partitions},
@@ -149,7 +148,7 @@ def _known(
         checked=checked,
         leads=tuple(leading.streams),
         stands_by=leading.stands_by,
-        oldest_unpublished_s=seen.oldest_s if seen else None,
+        oldest_unpublished_s=seen.oldest_unpublished_s if seen else None,
         looked_s_ago=time.monotonic() - housekeeping.seen_at if seen else None,
         paused=leading.paused.reason if leading.paused else None,
         back_pressure=leading.reasons | ({"ticks": ticks.reason} if ticks.reason else {}),

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from publisher import backlog
 from publisher.backfill import backfill, begin, count, find, unfinished
 from publisher.commands.console import Exit, notes, opened, screen
 from publisher.errors import BackfillRefused
+from publisher.survey import survey
 
 if TYPE_CHECKING:
     from publisher.backfill import Run, Target
@@ -46,7 +46,7 @@ async def run(settings: Settings, wish: Wish, *, as_json: bool) -> int:
                     " --again (make: AGAIN=1) begins anew.",
                     highlight=False,
                 )
-            done = None if wish.dry_run else await _emit(servers, target, wish, rows)
+            done = None if wish.dry_run else await _emit(settings, servers, target, wish, rows)
     except BackfillRefused as exc:
         notes.print(escape(str(exc)), style="red", highlight=False)
         return Exit.USAGE
@@ -54,13 +54,13 @@ async def run(settings: Settings, wish: Wish, *, as_json: bool) -> int:
     return Exit.FINE
 
 
-async def _emit(servers: Servers, target: Target, wish: Wish, rows: int) -> Run:
+async def _emit(settings: Settings, servers: Servers, target: Target, wish: Wish, rows: int) -> Run:
     run = await begin(servers.pool, target, again=wish.again)
     total = run.rows + rows
 
     async def has_room() -> bool:
-        seen = await backlog.look(servers.pool, servers.ticks, servers.streams)
-        return seen.events < wish.max_backlog
+        now = await survey(settings, servers.pool, servers.redis)
+        return (now.backlog or 0) < wish.max_backlog
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
