@@ -20,6 +20,8 @@ override ID := $(value ID)
 override WHERE := $(value WHERE)
 export CSV SQL CMD REASON GROUP SINCE FROM TO KEY ENTITY ENTITY_ID ID WHERE
 
+LETTERS = $(if $(ID),--id "$$ID") $(if $(filter 1 yes,$(ALL)),--all)
+ASKED = $(if $(filter 1 yes,$(DRY_RUN)),--dry-run) $(if $(filter 1 yes,$(YES)),--yes)
 AS_JSON = $(if $(filter 1 yes,$(JSON)),--json)
 
 # The servers of `make run`, unless the environment names others.
@@ -29,7 +31,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill test check format chaos bench lock clean
+.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor test check format chaos bench lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -103,6 +105,22 @@ backfill: $(RUN_STAMP) ## Emit fresh events for existing rows: ENTITY=series [WH
 	@$(KNOWN)
 	@$(SERVERS) $(PYTHON) -m publisher backfill --entity="$$ENTITY" --where="$$WHERE" $(AS_JSON) \
 	  $(if $(filter 1 yes,$(DRY_RUN)),--dry-run) $(if $(filter 1 yes,$(AGAIN)),--again)
+
+dead-letters: $(RUN_STAMP) ## Events that could not be published and were set aside
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher dead-letters $(AS_JSON)
+
+requeue: $(RUN_STAMP) ## Publish dead letters after all, with new IDs: ID=, or ALL=1 (asks; DRY_RUN=1, YES=1)
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher requeue $(LETTERS) $(ASKED) $(AS_JSON)
+
+discard: $(RUN_STAMP) ## Give dead letters up: ID=, or ALL=1 (asks; DRY_RUN=1, YES=1)
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher discard $(LETTERS) $(ASKED) $(AS_JSON)
+
+reanchor: $(RUN_STAMP) ## Publish a database that was restored, above all that was published (asks; DRY_RUN=1, YES=1)
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m publisher reanchor $(ASKED) $(AS_JSON)
 
 ##@ Develop
 

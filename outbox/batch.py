@@ -98,6 +98,12 @@ class Batch:
         """Where the last of them stands."""
         return self.runs[-1].last
 
+    def until(self, position: Position) -> int:
+        """How many of them stand at or before *position*."""
+        return sum(
+            min(run.count, max(position.index_in(run.ms) - run.index + 1, 0)) for run in self.runs
+        )
+
     @property
     def oldest_at_ms(self) -> int:
         """When the first of them was written, in milliseconds since 1970."""

@@ -150,6 +150,60 @@ def backfill(  # noqa: PLR0913, PLR0917 - each is an option
     raise typer.Exit(asyncio.run(console.reported(work)))
 
 
+@app.command()
+def dead_letters(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Events that could not be published and were set aside."""
+    from publisher.commands import console, dead_letters  # noqa: PLC0415
+
+    work = dead_letters.run(_settings(), as_json=as_json)
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
+@app.command()
+def requeue(
+    id_: Annotated[str | None, typer.Option("--id", help="The ID that it had.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,  # noqa: FBT002
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Publish dead letters after all, with new IDs."""
+    from publisher.commands import console, dead_letters, requeue  # noqa: PLC0415
+
+    work = requeue.run(_settings(), dead_letters.Wish(id_, every, yes, dry_run, as_json))
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
+@app.command()
+def discard(
+    id_: Annotated[str | None, typer.Option("--id", help="The ID that it had.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,  # noqa: FBT002
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Give dead letters up."""
+    from publisher.commands import console, dead_letters, discard  # noqa: PLC0415
+
+    work = discard.run(_settings(), dead_letters.Wish(id_, every, yes, dry_run, as_json))
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
+@app.command()
+def reanchor(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
+) -> None:
+    """Publish a database that was restored, and abandon what it does not know."""
+    from publisher.commands import console, reanchor  # noqa: PLC0415
+
+    work = reanchor.run(_settings(), yes=yes, dry_run=dry_run, as_json=as_json)
+    raise typer.Exit(asyncio.run(console.reported(work)))
+
+
 def _settings() -> Settings:
     try:
         return Settings.from_environment(os.environ)

@@ -125,3 +125,17 @@ async def settle(epochs: Epochs, ticks: Ticks, places: Sequence[Places], *, by: 
             abandoned_until=str(now.lost.until),
         )
     return await settle(epochs, ticks, places, by=by)
+
+
+async def reanchor(epochs: Epochs, now: Situation, horizon: Position, *, by: str) -> int | None:
+    """Begin a new epoch in the database of *now*, whatever it is.
+
+    How many events were written anew, to get new IDs: in another cluster those that were not
+    published yet, and of those that the streams have lost the ones after *horizon*. None when
+    somebody else has begun an epoch meanwhile. Raises OutboxUnavailable.
+    """
+    after, until = now.lost.after, now.lost.until
+    if now.is_another_cluster:
+        places = {key: view.place(horizon) for key, view in now.views.items()}
+        return await epochs.rehome(now.epoch, by=by, after=after, until=until, places=places)
+    return 0 if await epochs.open(now.epoch, by=by, after=after, until=until) else None

@@ -87,24 +87,33 @@ class Metrics:
         self._series.passes.labels(outcome).observe(took_s)
 
     def appended(
-        self, stream: str, *, events: int, skipped: int = 0, delay_s: float | None = None
+        self,
+        stream: str,
+        *,
+        events: int,
+        skipped: int = 0,
+        healed: int = 0,
+        delay_s: float | None = None,
     ) -> None:
         """A batch is in *stream*: *events* are new, *skipped* were there; *delay_s* old the oldest.
+
+        *healed* of the new ones put back what it had lost.
 
         Without a delay for a batch whose age says nothing, such as one of a heal.
         """
         self._series.batches.labels(stream).inc()
         self._series.appended.labels(stream).inc(events)
+        if healed:
+            self._series.healed.labels(stream).inc(healed)
         if skipped:
             self._series.skipped.labels(stream).inc(skipped)
         if delay_s is not None:
             # Two clocks: the writer's may be ahead of ours.
             self._series.delay.observe(max(delay_s, 0.0))
 
-    def lost(self, stream: str, *, events: int, beyond_retention: int = 0) -> None:
-        """*stream* lost its end: *events* are put back, others cannot be."""
+    def lost(self, stream: str, *, beyond_retention: int = 0) -> None:
+        """*stream* lost its end; so many events will not be put back."""
         self._series.heals.labels(stream).inc()
-        self._series.healed.labels(stream).inc(events)
         self._series.unhealed.labels(stream).inc(beyond_retention)
 
     def foreign_found(self, stream: str, *, entries: int = 1, renumbered: int = 0) -> None:

@@ -90,9 +90,7 @@ class Observer:
                     events=report.events,
                     beyond_retention=report.beyond_retention,
                 )
-                self._metrics.lost(
-                    report.stream, events=report.events, beyond_retention=report.beyond_retention
-                )
+                self._metrics.lost(report.stream, beyond_retention=report.beyond_retention)
             case ForeignFound():
                 log.error(
                     "stream.foreign",
@@ -137,5 +135,6 @@ class Observer:
             report.stream,
             events=report.events - report.already,
             skipped=report.already,
+            healed=report.healed,
             delay_s=None if report.healed else report.delay_s,
         )

@@ -178,7 +178,7 @@ class Relay:
                 batch.first,
                 batch.events,
                 already=batch.events - done.events,
-                healed=done.events if batch.last <= self._known.lost_until else 0,
+                healed=min(done.events, batch.until(self._known.lost_until)),
                 took_s=now - started,
                 delay_s=max(time.time() - batch.oldest_at_ms / 1000, 0.0),
             )

@@ -74,7 +74,7 @@ class Series:
         )
         self.unhealed = counter(
             "catalog_publisher_unhealed_events_total",
-            "Lost events that the outbox no longer keeps: the stream has a gap.",
+            "Lost events that are older than the stream is meant to reach back, and stay away.",
             "stream",
         )
         self.foreign = counter(

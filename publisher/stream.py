@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from outbox.batch import Batch
 
+_COUNTED_AT_ONCE = 1000
 _SCRIPT = resources.files("publisher").joinpath("append.lua").read_text("utf-8")
 
 
@@ -151,6 +152,19 @@ class EventStream:
                 self._key, f"{position.ms}-{position.seq + 1}", count=1
             )
         return _entry(found[0])[0] if found else None
+
+    async def count(self, after: Position, until: Position) -> int:
+        """How many entries it holds after *after*, *until* included."""
+        counted = 0
+        with translated():
+            while True:
+                page = await self._redis.xrange(
+                    self._key, f"{after.ms}-{after.seq + 1}", str(until), _COUNTED_AT_ONCE
+                )
+                counted += len(page)
+                if len(page) < _COUNTED_AT_ONCE:
+                    return counted
+                after = Position.parse(page[-1][0])
 
     async def before(self, position: Position, count: int) -> list[tuple[Position, dict[str, str]]]:
         """Up to *count* entries at or before *position*, newest first."""

@@ -1,11 +1,11 @@
 """A Redis that loses what a test wants it to, behind an address that stays the same."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from faulty_proxy import FaultyProxy
 from redis.asyncio import Redis
@@ -53,7 +53,7 @@ class LossyRedis:
             case Loss.RESTART_FROM_OLDER_RDB:
                 async with Redis.from_url(self._primary.url) as client:
                     await client.bgsave()
-                    await _until_it_says(client, "persistence", "rdb_bgsave_in_progress", 0)
+                    await _until(client, lambda said: not said["rdb_bgsave_in_progress"])
             case Loss.REPLICA_WITHOUT_TAIL:
                 assert self._replica is not None
                 async with (
@@ -61,7 +61,7 @@ class LossyRedis:
                     Redis.from_url(self._replica.url) as replica,
                 ):
                     written = (await primary.info("replication"))["master_repl_offset"]
-                    await _until_it_says(replica, "replication", "slave_repl_offset", written)
+                    await _until(replica, lambda said: said["slave_repl_offset"] >= written)
                     await replica.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
             case Loss.FLUSHALL | Loss.STREAM_DELETED | Loss.RESTART_WITHOUT_PERSISTENCE:
                 pass
@@ -90,9 +90,9 @@ class LossyRedis:
                 assert_never(self.loss)
 
 
-async def _until_it_says(client: Redis, section: str, name: str, value: int) -> None:
-    """Return when INFO has *value* under *name*."""
-    while (await client.info(section))[name] != value:  # noqa: ASYNC110 - it cannot tell us
+async def _until(client: Redis, holds: Callable[[dict[str, Any]], bool]) -> None:
+    """Return when what INFO says *holds*."""
+    while not holds(await client.info()):  # noqa: ASYNC110 - it cannot tell us
         await asyncio.sleep(0.005)
 
 

@@ -1,7 +1,7 @@
 """Events written straight into the outbox, and what its readers make of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -77,13 +77,13 @@ class OnePass:
         self._whole, self._ticks = Ticks(pool), Ticks(pool, share)
         self._epochs, self._limits, self._share = Epochs(pool), limits, share
         stream, observe = EventStream(client, key), Observer(Metrics([key])).happened
-        self._places = Places(
+        self.places = Places(
             pool, self._ticks, stream, self._epochs, retention_s=retention_s, observe=observe
         )
         self._relay = Relay(
             self._ticks,
             stream,
-            self._places,
+            self.places,
             DeadLetters(pool, key, share),
             limits,
             epoch=epoch,
@@ -96,9 +96,12 @@ class OnePass:
     def place(self) -> Position | None:
         return self._relay.place
 
-    async def publish(self, stop: asyncio.Event) -> int:
-        """One pass; how many events it moved."""
-        settled_for = await identity.settle(self._epochs, self._whole, [self._places], by="a test")
+    async def publish(
+        self, stop: asyncio.Event, everywhere: Sequence["OnePass"] | None = None
+    ) -> int:
+        """One pass; how many events it moved. *everywhere*: the partitions, if there are more."""
+        places = [one.places for one in everywhere or [self]]
+        settled_for = await identity.settle(self._epochs, self._whole, places, by="a test")
         offer = Offer(
             *await self._whole.make_and_read(
                 size=self._limits.batch_size if self._share == WHOLE else 0,

@@ -50,7 +50,7 @@ def at_work() -> Metrics:
     metrics.tick_made()
     metrics.pass_ended(Outcome.MOVED, took_s=0.003)
     metrics.appended(KEY, events=10, skipped=2, delay_s=0.004)
-    metrics.lost(KEY, events=100, beyond_retention=1)
+    metrics.lost(KEY, beyond_retention=1)
     metrics.foreign_found(KEY, renumbered=3)
     metrics.held_up(KEY, Reason.OOM)
     metrics.lease_taken(KEY, epoch=4)

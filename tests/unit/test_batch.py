@@ -36,3 +36,14 @@ def test_a_part_holds_the_same_events_under_the_same_ids(wanted: set[int]) -> No
         assert (str(part.first), str(part.last)) == (ids[0], ids[-1])
     assert part.reached == whole.reached
     assert part.largest == max((len(PAYLOADS[n].encode()) for n in wanted), default=0)
+
+
+@pytest.mark.parametrize(
+    ("position", "count"),
+    [
+        *((Position(4, 99), 0), (Position(5, 6), 0), (Position(5, 7), 1), (Position(5, 9), 3)),
+        *((Position(5, 99), 3), (Position(6, 0), 4), (Position(6, 1), 5), (Position(9, 0), 5)),
+    ],
+)
+def test_how_many_stand_before_a_position(position: Position, count: int) -> None:
+    assert batch(*TWO_TICKS).until(position) == count

@@ -71,8 +71,10 @@ def test_the_delay_is_counted_from_a_millisecond_to_a_minute(scraped: Scraped) -
 
 
 def test_what_is_lost_counts_as_put_back_or_as_beyond_retention(scraped: Scraped) -> None:
-    scraped.metrics.lost(KEY, events=1000, beyond_retention=20)
-    scraped.metrics.lost(KEY, events=5)
+    scraped.metrics.lost(KEY, beyond_retention=20)
+    scraped.metrics.appended(KEY, events=1000, healed=1000)
+    scraped.metrics.lost(KEY)
+    scraped.metrics.appended(KEY, events=9, healed=5)
     assert scraped.value("catalog_publisher_heals_total", KEY) == 2
     assert scraped.value("catalog_publisher_healed_events_total", KEY) == 1005
     assert scraped.value("catalog_publisher_unhealed_events_total", KEY) == 20
