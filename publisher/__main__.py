@@ -214,7 +214,8 @@ def _settings() -> Settings:
 
 async def _publish(settings: Settings) -> None:
     # Imported here so that `status` and `--help` need not wait for it.
-    from publisher import connections, logging, service  # noqa: PLC0415
+    from publisher import logging, service  # noqa: PLC0415
+    from publisher.store import connections  # noqa: PLC0415
 
     logging.configure(settings.log_level)
     stop = asyncio.Event()

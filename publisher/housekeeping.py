@@ -10,10 +10,10 @@ import structlog
 
 from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
 from outbox.position import Position
-from publisher.labels import Log, Trim
-from publisher.metrics import GroupSeen
-from publisher.survey import survey
-from publisher.trimming import Because
+from publisher.survey.survey import survey
+from publisher.trim.trimming import Because
+from publisher.web.labels import Log, Trim
+from publisher.web.metrics import GroupSeen
 from publisher.worker import pause
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from outbox.retention import Retention
     from publisher.leading import Leading
-    from publisher.metrics import Metrics
     from publisher.settings import Settings
-    from publisher.status import Status, StreamStatus
-    from publisher.trimmer import Trimmer
+    from publisher.survey.status import Status, StreamStatus
+    from publisher.trim.trimmer import Trimmer
+    from publisher.web.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

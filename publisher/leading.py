@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import asyncpg
 
     from outbox.leases import Held, Lease, Member
-    from publisher.metrics import Metrics
     from publisher.observing import Observer
     from publisher.pacing import Pacing
     from publisher.partition import Partition
+    from publisher.web.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

@@ -9,13 +9,13 @@ import structlog
 
 from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
 from publisher.errors import IdentityChanged
-from publisher.labels import Outcome, Reason
 from publisher.reports import BatchAppended, ForeignFound, PlaceFound, SetAside, StreamLost
+from publisher.web.labels import Outcome, Reason
 
 if TYPE_CHECKING:
     from outbox.errors import CatalogStreamError
-    from publisher.metrics import Metrics
     from publisher.reports import Report
+    from publisher.web.metrics import Metrics
     from publisher.worker import PassReport
 
 log = structlog.get_logger(__name__)

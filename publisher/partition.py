@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from publisher.place import Places
     from publisher.reports import Report
     from publisher.settings import Limits
-    from publisher.stream import EventStream
+    from publisher.store.stream import EventStream
 
 log = structlog.get_logger(__name__)
 

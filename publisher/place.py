@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from outbox.event import Event
     from outbox.ticks import Ticks
     from publisher.reports import Report
-    from publisher.stream import EventStream
+    from publisher.store.stream import EventStream
 
 _ENTRIES_AT_ONCE = 200
 _HEADROOM_MS = 1000

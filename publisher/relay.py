@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from publisher.place import Places
     from publisher.reports import Report
     from publisher.settings import Limits
-    from publisher.stream import EventStream
+    from publisher.store.stream import EventStream
 
 _READ_AHEAD = 2
 _SAVE_EVERY_S = 1.0

@@ -22,20 +22,20 @@ from outbox.ticks import Ticks
 from publisher import identity
 from publisher.bell import Bell
 from publisher.board import Board
-from publisher.health import Known, health_of
 from publisher.housekeeping import Housekeeping
-from publisher.http import serving
 from publisher.leading import Leading
-from publisher.metrics import Metrics
 from publisher.observing import Observer, StateLog
 from publisher.pacing import Pacing
 from publisher.partition import Partition
 from publisher.place import Places
 from publisher.start import until_fit
-from publisher.stream import EventStream
+from publisher.store.stream import EventStream
 from publisher.ticker import Ticker
-from publisher.trimmer import Trimmer
-from publisher.trimming import Limits
+from publisher.trim.trimmer import Trimmer
+from publisher.trim.trimming import Limits
+from publisher.web.health import Known, health_of
+from publisher.web.http import serving
+from publisher.web.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     import asyncpg
     from redis.asyncio import Redis
 
-    from publisher.health import Health
     from publisher.settings import Settings
+    from publisher.web.health import Health
     from publisher.worker import PassReport
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from outbox.errors import BadSetting
-from publisher import redis_url
+from publisher.store import redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

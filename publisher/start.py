@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from outbox.errors import StreamRefused, StreamUnavailable
-from publisher.findings import Severity
 from publisher.observing import StateLog
 from publisher.pacing import pause_after_failure
-from publisher.server_check import check_server, insist
+from publisher.store.findings import Severity
+from publisher.store.server_check import check_server, insist
 from publisher.worker import PassReport, pause
 
 if TYPE_CHECKING:

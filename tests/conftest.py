@@ -15,8 +15,8 @@ from servers import IN_A_HURRY, SCHEMA, Connect, cloned, postgres_running, with_
 from embedded.postgres import Postgres, wheel_binaries
 from embedded.valkey import Valkey
 from outbox import connection as outbox_connection
-from publisher import connections
 from publisher.settings import Settings
+from publisher.store import connections
 
 _POSTGRES_SETTINGS = IN_A_HURRY | {
     "max_connections": "200",

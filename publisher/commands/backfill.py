@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from publisher.backfill import backfill, begin, count, find, unfinished
 from publisher.commands.console import Exit, notes, opened, screen
 from publisher.errors import BackfillRefused
-from publisher.survey import survey
+from publisher.survey.survey import survey
 
 if TYPE_CHECKING:
     from publisher.backfill import Run, Target

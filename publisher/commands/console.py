@@ -12,8 +12,8 @@ from rich.console import Console
 
 from outbox.errors import CatalogStreamError, OutboxUnavailable, StreamRefused, StreamUnavailable
 from outbox.ticks import Ticks
-from publisher import connections
-from publisher.stream import EventStream
+from publisher.store import connections
+from publisher.store.stream import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable

@@ -14,16 +14,16 @@ from rich.table import Table
 
 from outbox.errors import BadPosition
 from outbox.position import Position
+from publisher.audit.delivery import Reading
+from publisher.audit.explain import Explainer
+from publisher.audit.story import State
 from publisher.commands.console import Exit, notes, opened, screen
-from publisher.delivery import Reading
-from publisher.explain import Explainer
-from publisher.story import State
 
 if TYPE_CHECKING:
-    from publisher.delivery import Delivery
-    from publisher.explain import Told
+    from publisher.audit.delivery import Delivery
+    from publisher.audit.explain import Told
+    from publisher.audit.story import Story
     from publisher.settings import Settings
-    from publisher.story import Story
 
 _WELL = {State.IN_THE_STREAM, State.TRIMMED}
 _UNDER_WAY = {State.WAITING, State.NOT_IN_A_TICK, State.NOT_YET}

@@ -13,15 +13,15 @@ from rich.text import Text
 from publisher.commands import console
 from publisher.commands.console import Exit
 from publisher.commands.overview import counted, duration
-from publisher.stream import translated
-from publisher.survey import survey
+from publisher.store.stream import translated
+from publisher.survey.survey import survey
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from publisher.group_status import GroupStatus
     from publisher.settings import Settings
-    from publisher.status import Status
+    from publisher.survey.group_status import GroupStatus
+    from publisher.survey.status import Status
 
 _ALIVE_S = 60.0
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from publisher.group_status import GroupStatus
-    from publisher.status import PublishersStatus, Status, StreamStatus
+    from publisher.survey.group_status import GroupStatus
+    from publisher.survey.status import PublishersStatus, Status, StreamStatus
 
 _ROWS = 6
 _PROBLEMS = 3

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from publisher.commands import console
 from publisher.commands.console import Exit
 from publisher.commands.overview import overview
-from publisher.survey import survey
+from publisher.survey.survey import survey
 
 if TYPE_CHECKING:
     from rich.live import Live
 
     from publisher.settings import Settings
-    from publisher.status import Status
+    from publisher.survey.status import Status
 
 _AGAIN_AFTER_S = 1.0
 

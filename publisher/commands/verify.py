@@ -13,14 +13,15 @@ from rich.table import Table
 
 from outbox.errors import BadPosition
 from outbox.position import ORIGIN
-from publisher import connections, span
+from publisher.audit import span
+from publisher.audit.pages import Pages
+from publisher.audit.verify import Step, verify
 from publisher.commands.console import Exit, notes, opened, screen
-from publisher.pages import Pages
-from publisher.verify import Step, verify
+from publisher.store import connections
 
 if TYPE_CHECKING:
+    from publisher.audit.verify import Verdict
     from publisher.settings import Settings
-    from publisher.verify import Verdict
 
 _SHOWN = 20
 

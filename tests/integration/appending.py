@@ -10,10 +10,10 @@ from outbox.batch import Batch, Run
 from outbox.errors import CatalogStreamError, StreamRefused, StreamUnavailable
 from outbox.event import Event
 from outbox.position import Position
-from publisher import connections
 from publisher.errors import StreamBehind
 from publisher.settings import Settings
-from publisher.stream import EventStream
+from publisher.store import connections
+from publisher.store.stream import EventStream
 
 AT_MS = 1795347471008
 

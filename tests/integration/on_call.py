@@ -14,11 +14,11 @@ import asyncpg
 from publishing import OnePass, outbox_pool, write
 
 from outbox.batch import Share
-from publisher.connections import redis_client
-from publisher.group_status import GroupStatus
 from publisher.settings import Settings
-from publisher.status import Status
-from publisher.survey import survey
+from publisher.store.connections import redis_client
+from publisher.survey.group_status import GroupStatus
+from publisher.survey.status import Status
+from publisher.survey.survey import survey
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,12 +18,12 @@ from outbox.position import ORIGIN, Position
 from outbox.ticks import Ticks
 from publisher import identity
 from publisher.board import Offer
-from publisher.metrics import Metrics
 from publisher.observing import Observer
 from publisher.place import Places
 from publisher.relay import Relay
 from publisher.settings import Limits
-from publisher.stream import EventStream
+from publisher.store.stream import EventStream
+from publisher.web.metrics import Metrics
 
 KEY = "catalog:events"
 LIMITS = Limits()

@@ -21,14 +21,14 @@ from publisher import identity
 from publisher.bell import Bell
 from publisher.board import Board
 from publisher.leading import Leading
-from publisher.metrics import Metrics
 from publisher.observing import Observer
 from publisher.pacing import Pacing
 from publisher.partition import Partition
 from publisher.place import Places
 from publisher.settings import Limits
-from publisher.stream import EventStream
+from publisher.store.stream import EventStream
 from publisher.ticker import Ticker
+from publisher.web.metrics import Metrics
 
 if TYPE_CHECKING:
     from publisher.worker import PassReport

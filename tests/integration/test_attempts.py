@@ -10,8 +10,8 @@ from publishing import KEY, LIMITS, OnePass, entries, outbox_pool, write
 from redis.asyncio import Redis
 
 from outbox.errors import StreamRefused
-from publisher import connections
 from publisher.settings import Settings
+from publisher.store import connections
 
 GO_ON = asyncio.Event()
 """Never set."""

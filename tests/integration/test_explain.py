@@ -19,12 +19,12 @@ from outbox.event import Event
 from outbox.leases import Member
 from outbox.position import Position
 from outbox.ticks import Ticks
-from publisher import connections
-from publisher.delivery import Reading
-from publisher.explain import Explainer, Told
+from publisher.audit.delivery import Reading
+from publisher.audit.explain import Explainer, Told
+from publisher.audit.story import State, Story
 from publisher.settings import Settings
-from publisher.story import State, Story
-from publisher.stream import EventStream
+from publisher.store import connections
+from publisher.store.stream import EventStream
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from outbox.position import ORIGIN, Position
 from outbox.ticks import Ticks
 from publisher.errors import StreamBehind, StreamFenced, StreamForeign
-from publisher.stream import EventStream
+from publisher.store.stream import EventStream
 
 PATIENT = replace(QUICK, renew_s=60)
 """Whether it still has its lease it is not told in time."""

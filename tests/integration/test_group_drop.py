@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from on_call import System, system_of, typed
 
-from publisher.trimmer import Trimmer
-from publisher.trimming import Limits
+from publisher.trim.trimmer import Trimmer
+from publisher.trim.trimming import Limits
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from outbox.errors import BadSetting
-from publisher.health import Health, Known, health_of
-from publisher.http import serving
-from publisher.labels import Log, Outcome, Reason, Trim
-from publisher.metrics import GroupSeen, Metrics
 from publisher.settings import Address, Settings
+from publisher.web.health import Health, Known, health_of
+from publisher.web.http import serving
+from publisher.web.labels import Log, Outcome, Reason, Trim
+from publisher.web.metrics import GroupSeen, Metrics
 
 KEY = "catalog:events"
 LIVE = Known(

@@ -19,7 +19,7 @@ from outbox import control
 from outbox.batch import Share
 from outbox.position import ORIGIN
 from outbox.ticks import Ticks
-from publisher.stream import EventStream
+from publisher.store.stream import EventStream
 
 KEYS = [f"catalog:events:{{{number}}}" for number in range(4)]
 

@@ -15,7 +15,7 @@ from redis_servers import IN_MEMORY, Flavour, running
 from embedded.valkey import Valkey
 from outbox.errors import StreamRefused
 from outbox.position import ORIGIN
-from publisher.stream import EventStream
+from publisher.store.stream import EventStream
 
 FIRST, SECOND = batch((5, 0, 3)), batch((5, 3, 2), (6, 0, 1))
 BOTH = [*FIRST, *SECOND]

@@ -16,12 +16,12 @@ from redis_servers import IN_MEMORY, running
 from embedded.valkey import Valkey
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN
-from publisher.keys import epoch_key
-from publisher.server_check import check_server
-from publisher.stream import EventStream
-from publisher.trimmer import Trimmer
-from publisher.trimming import Limits
-from publisher.view import look, pending_between
+from publisher.store.keys import epoch_key
+from publisher.store.server_check import check_server
+from publisher.store.stream import EventStream
+from publisher.survey.view import look, pending_between
+from publisher.trim.trimmer import Trimmer
+from publisher.trim.trimming import Limits
 
 EVENTS = batch((5, 0, 3))
 ABOUT_THE_SERVER = {"memory", "persistence"}

@@ -15,11 +15,11 @@ from redis_servers import free_port
 
 from outbox.batch import Batch
 from outbox.position import ORIGIN
-from publisher.keys import epoch_key
-from publisher.server_check import check_server
 from publisher.settings import Settings
-from publisher.stream import EventStream
-from publisher.view import look
+from publisher.store.keys import epoch_key
+from publisher.store.server_check import check_server
+from publisher.store.stream import EventStream
+from publisher.survey.view import look
 
 BATCHES = [batch((ms, 0, 3)) for ms in range(5, 105)]
 FIRST, SECOND, *_ = BATCHES

@@ -15,8 +15,8 @@ from redis_servers import REPLICATED, SentinelServer, free_port, running, starte
 from embedded.valkey import Valkey
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN
-from publisher.server_check import check_server
-from publisher.stream import EventStream
+from publisher.store.server_check import check_server
+from publisher.store.stream import EventStream
 
 BATCHES = [batch((ms, 0, 3)) for ms in range(5, 55)]
 FIRST, SECOND, *_ = BATCHES

@@ -16,7 +16,7 @@ from embedded.errors import ServerDidNotStart
 from embedded.valkey import Valkey
 from outbox.errors import BadSetting, StreamUnavailable
 from outbox.position import ORIGIN
-from publisher.stream import EventStream
+from publisher.store.stream import EventStream
 
 EVENTS = batch((5, 0, 3))
 

@@ -19,7 +19,7 @@ from wire import RedisTalk, Side
 from embedded.valkey import Valkey
 from outbox.errors import StreamUnavailable
 from outbox.position import ORIGIN
-from publisher.stream import EventStream
+from publisher.store.stream import EventStream
 
 FIRST, SECOND, THIRD = batch((5, 0, 3)), batch((5, 3, 2), (6, 0, 1)), batch((6, 1, 2))
 BATCHES = [FIRST, SECOND, THIRD]

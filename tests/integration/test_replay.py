@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from outbox.event import Event
 from outbox.position import ORIGIN, Position
 from outbox.ticks import Ticks
-from publisher import connections
+from publisher.audit.replay import Replayed, Selection, replay, resumed, select
 from publisher.errors import ReplayRefused
-from publisher.replay import Replayed, Selection, replay, resumed, select
 from publisher.settings import Settings
-from publisher.stream import EventStream
+from publisher.store import connections
+from publisher.store.stream import EventStream
 
 SIDE = "catalog:events:replay:x"
 END = Position(2**64 - 1, 0)

@@ -10,7 +10,7 @@ from publishing import KEY
 
 from outbox import control, leases
 from outbox.leases import Member
-from publisher.status import PublishersStatus
+from publisher.survey.status import PublishersStatus
 
 LONG = timedelta(minutes=5)
 

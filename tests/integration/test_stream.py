@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from embedded.valkey import Valkey
 from outbox.position import ORIGIN, Position
 from publisher.errors import StreamBehind, StreamFenced, StreamForeign
-from publisher.stream import EventStream
+from publisher.store.stream import EventStream
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

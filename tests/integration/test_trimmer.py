@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 from embedded.valkey import Valkey
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
-from publisher.stream import EventStream
-from publisher.trimmer import Loss, Trimmed, Trimmer
-from publisher.trimming import Because, Limits
-from publisher.view import look
+from publisher.store.stream import EventStream
+from publisher.survey.view import look
+from publisher.trim.trimmer import Loss, Trimmed, Trimmer
+from publisher.trim.trimming import Because, Limits
 
 Client: TypeAlias = Any
 """redis-py types every answer as all that any of its settings could make of it."""

@@ -17,13 +17,13 @@ from outbox.errors import OutboxUnreadable
 from outbox.event import Event
 from outbox.position import ORIGIN, Position
 from outbox.ticks import Ticks
-from publisher import connections
-from publisher.comparison import Kind
-from publisher.keys import epoch_key
-from publisher.pages import Entry, Pages
+from publisher.audit.comparison import Kind
+from publisher.audit.pages import Entry, Pages
+from publisher.audit.verify import Step, Verdict, verify
 from publisher.settings import Settings
-from publisher.stream import EventStream
-from publisher.verify import Step, Verdict, verify
+from publisher.store import connections
+from publisher.store.keys import epoch_key
+from publisher.store.stream import EventStream
 
 Look = Callable[..., Awaitable[Verdict]]
 FOREIGN: dict[Any, Any] = {"from": "somebody else"}

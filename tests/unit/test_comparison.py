@@ -6,8 +6,8 @@ import pytest
 
 from outbox.event import Event
 from outbox.position import ORIGIN, Position
-from publisher.comparison import Absence, Difference, Findings, Kind, absence, flat, match
-from publisher.pages import Ends, Entry
+from publisher.audit.comparison import Absence, Difference, Findings, Kind, absence, flat, match
+from publisher.audit.pages import Ends, Entry
 
 
 def event(id_: str, payload: str = "{}") -> Event:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from publisher.labels import Reason
-from publisher.metrics import Metrics
+from publisher.web.labels import Reason
+from publisher.web.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
@@ -32,7 +32,7 @@ def _settings() -> set[str]:
 
 def _log_events() -> set[str]:
     logged = r"log\.(?:info|warning|error)\(\s*\"([a-z_.]+)\""
-    sources = (ROOT / "publisher").glob("*.py")
+    sources = (ROOT / "publisher").rglob("*.py")
     return {event for source in sources for event in re.findall(logged, source.read_text("utf-8"))}
 
 

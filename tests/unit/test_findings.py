@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from publisher.errors import ServerUnfit
-from publisher.findings import ABSENT, Finding, Node, Purpose, Refusal, Severity, Trial, judge
-from publisher.server_check import insist
+from publisher.store.findings import ABSENT, Finding, Node, Purpose, Refusal, Severity, Trial, judge
+from publisher.store.server_check import insist
 
 KEY = "catalog:events"
 GOOD: dict[str, Any] = {

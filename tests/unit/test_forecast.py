@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from publisher.forecast import Growth, budget_left_h
+from publisher.survey.forecast import Growth, budget_left_h
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from publisher.health import Condition, Health, Known, health_of
+from publisher.web.health import Condition, Health, Known, health_of
 
 FINE = Known(
     checked=True,

@@ -7,8 +7,8 @@ import sys
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from publisher.labels import Log, Outcome, Reason, Trim
-from publisher.metrics import GroupSeen, Metrics
+from publisher.web.labels import Log, Outcome, Reason, Trim
+from publisher.web.metrics import GroupSeen, Metrics
 
 KEY = "catalog:events"
 
@@ -218,7 +218,7 @@ def test_two_publishers_in_one_process_count_apart() -> None:
 
 
 def test_no_command_waits_for_the_libraries_of_health_and_metrics() -> None:
-    commands = "import publisher.__main__, publisher.commands.status, publisher.health, sys"
+    commands = "import publisher.__main__, publisher.commands.status, publisher.web.health, sys"
     found = "[name for name in ('aiohttp', 'prometheus_client') if name in sys.modules]"
     done = subprocess.run(
         [sys.executable, "-c", f"{commands}; print({found})"],

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from publisher.commands.overview import duration, overview
-from publisher.group_status import GroupStatus
-from publisher.status import LeaseStatus, PublishersStatus, Status, StreamStatus
+from publisher.survey.group_status import GroupStatus
+from publisher.survey.status import LeaseStatus, PublishersStatus, Status, StreamStatus
 
 WIDTH, HEIGHT = 80, 24
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from publisher.replay import batch_size, due, is_live
+from publisher.audit.replay import batch_size, due, is_live
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from outbox.errors import BadPosition
 from outbox.position import ORIGIN, Position
-from publisher.span import just_before, parse
+from publisher.audit.span import just_before, parse
 
 NOW_MS = 1_795_347_471_648
 

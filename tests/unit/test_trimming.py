@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outbox.position import Position
-from publisher.trimming import (
+from publisher.trim.trimming import (
     Because,
     GroupNeeds,
     Limits,

@@ -11,11 +11,11 @@ from outbox import checkpoints, sql
 from outbox.connection import translated
 from outbox.errors import OutboxDamaged
 from outbox.position import ORIGIN, Position
-from publisher import accounts, sendable
-from publisher.audit import Audit, Side
-from publisher.comparison import Absence, Stretch
+from publisher.audit import accounts, sendable
+from publisher.audit.audit import Audit, Side
+from publisher.audit.comparison import Absence, Stretch
+from publisher.audit.span import just_before
 from publisher.prefetch import read_ahead
-from publisher.span import just_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from outbox.tick import Tick
     from outbox.ticks import Ticks
-    from publisher.comparison import Difference
-    from publisher.pages import Pages
+    from publisher.audit.comparison import Difference
+    from publisher.audit.pages import Pages
 
 _SQL = sql.load("publisher")
 _BATCH = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from publisher.stream import translated
+from publisher.store.stream import translated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from outbox.position import Position
-    from publisher.stream import Group
+    from publisher.store.stream import Group
 
 
 class Reading(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from outbox.position import ORIGIN, Position
-from publisher.stream import EventStream, translated
+from publisher.store.stream import EventStream, translated
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

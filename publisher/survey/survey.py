@@ -11,11 +11,11 @@ from outbox.checkpoints import Checkpoint
 from outbox.connection import translated
 from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
-from publisher.distance import Distances
-from publisher.reckoning import GroupSeen, OutboxSeen, Reckoning, StreamSeen
-from publisher.status import Holder, LeaseStatus, PublishersStatus
-from publisher.trimming import following
-from publisher.view import last_seen_s, look, pending_between, unread
+from publisher.survey.distance import Distances
+from publisher.survey.reckoning import GroupSeen, OutboxSeen, Reckoning, StreamSeen
+from publisher.survey.status import Holder, LeaseStatus, PublishersStatus
+from publisher.survey.view import last_seen_s, look, pending_between, unread
+from publisher.trim.trimming import following
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from publisher.settings import Settings
-    from publisher.status import Status
+    from publisher.survey.status import Status
 
 T = TypeVar("T")
 

@@ -9,12 +9,12 @@ from outbox import checkpoints, sql
 from outbox.connection import translated
 from outbox.event import timestamp
 from outbox.position import ORIGIN, Position
-from publisher import comparison, obstacles, rows, verify
-from publisher.comparison import Absence
-from publisher.delivery import deliveries
-from publisher.pages import Entry, ends
-from publisher.rows import Place
-from publisher.story import Numbered, State, Story, Written
+from publisher.audit import comparison, obstacles, rows, verify
+from publisher.audit.comparison import Absence
+from publisher.audit.delivery import deliveries
+from publisher.audit.pages import Entry, ends
+from publisher.audit.rows import Place
+from publisher.audit.story import Numbered, State, Story, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from outbox.ticks import Ticks
-    from publisher.comparison import Kind
-    from publisher.pages import Ends
-    from publisher.rows import Row, Unplaced
-    from publisher.stream import EventStream
+    from publisher.audit.comparison import Kind
+    from publisher.audit.pages import Ends
+    from publisher.audit.rows import Row, Unplaced
+    from publisher.store.stream import EventStream
 
 _SQL = sql.load("publisher")
 _READABLE = {State.IN_THE_STREAM, State.OTHER_CONTENT, State.TRIMMED, State.MISSING}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from outbox.event import Event
-    from publisher.pages import Ends, Entry
+    from publisher.audit.pages import Ends, Entry
 
 _SHOWN = 100  # characters of a value
 

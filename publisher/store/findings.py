@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from publisher.keys import epoch_key
+from publisher.store.keys import epoch_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from outbox.position import ORIGIN, Position
-from publisher import sendable
+from publisher.audit import sendable
+from publisher.audit.span import just_before
 from publisher.errors import ReplayRefused
-from publisher.keys import epoch_key
-from publisher.span import just_before
-from publisher.stream import translated
+from publisher.store.keys import epoch_key
+from publisher.store.stream import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from outbox.event import Event
     from outbox.ticks import Ticks
-    from publisher.stream import EventStream
+    from publisher.store.stream import EventStream
 
 _BATCH = 1000
 _STEPS_A_SECOND = 20

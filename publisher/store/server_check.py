@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import ResponseError
 
-from publisher.answers import answer_of, reason_of
 from publisher.errors import ServerUnfit
-from publisher.findings import ABSENT, Node, Purpose, Refusal, Severity, Trial, judge
-from publisher.keys import epoch_key
-from publisher.stream import translated
+from publisher.store.answers import answer_of, reason_of
+from publisher.store.findings import ABSENT, Node, Purpose, Refusal, Severity, Trial, judge
+from publisher.store.keys import epoch_key
+from publisher.store.stream import translated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis.asyncio import Redis
 
-    from publisher.findings import Finding
+    from publisher.store.findings import Finding
 
-_SCRIPT = resources.files("publisher").joinpath("trial.lua").read_text("utf-8")
+_SCRIPT = resources.files("publisher.store").joinpath("trial.lua").read_text("utf-8")
 _NOBODY = "nobody"
 _LOOKS: dict[str, tuple[str | int, ...]] = {
     "xinfo|groups": (),

@@ -22,9 +22,9 @@ from redis.exceptions import (
 
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
-from publisher.answers import answer_of, reason_of
 from publisher.errors import StreamBehind, StreamFenced, StreamForeign
-from publisher.keys import epoch_key
+from publisher.store.answers import answer_of, reason_of
+from publisher.store.keys import epoch_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from outbox.batch import Batch
 
 _COUNTED_AT_ONCE = 1000
-_SCRIPT = resources.files("publisher").joinpath("append.lua").read_text("utf-8")
+_SCRIPT = resources.files("publisher.store").joinpath("append.lua").read_text("utf-8")
 
 
 class Appended(NamedTuple):

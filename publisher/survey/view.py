@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from outbox.position import ORIGIN, Position
-from publisher.stream import translated
-from publisher.trimming import GroupNeeds
+from publisher.store.stream import translated
+from publisher.trim.trimming import GroupNeeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,20 +6,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from outbox.position import ORIGIN, Position
-from publisher.distance import END, Count, before
-from publisher.forecast import Growth, budget_left_h
-from publisher.group_status import GroupStatus
-from publisher.status import Status, StreamStatus
-from publisher.trimming import following
+from publisher.survey.distance import END, Count, before
+from publisher.survey.forecast import Growth, budget_left_h
+from publisher.survey.group_status import GroupStatus
+from publisher.survey.status import Status, StreamStatus
+from publisher.trim.trimming import following
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from outbox.checkpoints import Checkpoint
-    from publisher.distance import Distances
     from publisher.settings import Settings
-    from publisher.status import Holder, PublishersStatus
-    from publisher.view import GroupView, StreamView
+    from publisher.survey.distance import Distances
+    from publisher.survey.status import Holder, PublishersStatus
+    from publisher.survey.view import GroupView, StreamView
 
 _GROWTH_OVER_S = 600
 _OLDEST_AMONG = 4

@@ -14,8 +14,8 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from outbox import connection
 from outbox.errors import BadSetting
-from publisher.redis_clients import ClusterClient, SentinelClient, ServerClient
-from publisher.redis_url import Form, RedisUrl
+from publisher.store.redis_clients import ClusterClient, SentinelClient, ServerClient
+from publisher.store.redis_url import Form, RedisUrl
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -21,9 +21,9 @@ from publisher.settings import Address
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from publisher.health import Condition, Health
-    from publisher.metrics import Metrics
     from publisher.settings import Settings
+    from publisher.web.health import Condition, Health
+    from publisher.web.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +120,7 @@ async def _listen_at(runner: web.AppRunner, host: str, port: int, *, chosen: boo
 
 def _logger() -> logging.Logger:
     """What aiohttp has to say, said in our own log."""
-    logger = logging.getLogger("publisher.http")
+    logger = logging.getLogger("publisher.web.http")
     logger.setLevel(logging.WARNING)
     logger.propagate = False
     logger.handlers = [_ToOurLog()]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from publisher.delivery import Delivery
+    from publisher.audit.delivery import Delivery
 
 
 class State(StrEnum):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from outbox import sql
 from outbox.connection import translated
 from outbox.position import ORIGIN, Position
-from publisher import comparison
-from publisher.comparison import Absence, Findings
+from publisher.audit import comparison
+from publisher.audit.comparison import Absence, Findings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import asyncpg
 
     from outbox.event import Event
-    from publisher.comparison import Stretch
-    from publisher.pages import Ends, Entry, Pages
+    from publisher.audit.comparison import Stretch
+    from publisher.audit.pages import Ends, Entry, Pages
 
 _SQL = sql.load("publisher")
 _KEPT = 100

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from outbox import sql
 from outbox.connection import translated
 from outbox.tick import grouped
-from publisher.comparison import Difference, Kind
+from publisher.audit.comparison import Difference, Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

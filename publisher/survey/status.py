@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from publisher.group_status import merged
+from publisher.survey.group_status import merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from publisher.group_status import GroupStatus
+    from publisher.survey.group_status import GroupStatus
 
 _TOO_OLD_S = 30.0
 

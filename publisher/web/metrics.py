@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from publisher.labels import Log, Outcome, Reason, Trim
-from publisher.series import Series
+from publisher.web.labels import Log, Outcome, Reason, Trim
+from publisher.web.series import Series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

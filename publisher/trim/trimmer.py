@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from outbox.position import Position
-from publisher.stream import translated
-from publisher.trimming import Because, following, plan_trim
-from publisher.view import look, pending_between
+from publisher.store.stream import translated
+from publisher.survey.view import look, pending_between
+from publisher.trim.trimming import Because, following, plan_trim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis.asyncio import Redis
 
-    from publisher.trimming import Limits
-    from publisher.view import StreamView
+    from publisher.survey.view import StreamView
+    from publisher.trim.trimming import Limits
 
 log = structlog.get_logger(__name__)
 

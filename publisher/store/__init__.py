@@ -1,0 +1,1 @@
+"""What Redis is asked, and what it answers."""

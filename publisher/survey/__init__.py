@@ -1,0 +1,1 @@
+"""How things are: what both servers know, put together."""

@@ -1,0 +1,1 @@
+"""How much of a stream may go, and letting it go."""
