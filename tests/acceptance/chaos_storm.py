@@ -59,20 +59,27 @@ class Storm:
         world.publishers = [world.start_publisher() for _ in range(self._publishers)]
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.reader.run(stop))
-            await self._recovered("start")
-            until = time.monotonic() + self._seconds
-            for _ in range(_WRITERS):
-                tasks.create_task(Writer(world.dsn, self._one(), world.counts).run(until))
-            tasks.create_task(keep_adding(world.dsn, self._one(), until, world.counts))
-            while time.monotonic() < until:
-                calm = min(until, time.monotonic() + _STORM_S)
-                imps = (self.heavy, self.light, self.light)
-                await asyncio.gather(*(imp.play(world, self._one(), calm) for imp in imps))
-                if self._with_foreign:
-                    await chaos_redis.write_foreign(world, self._dice)
-                world.counts["IDs that a reader saw before calm"] = len(self.reader)
-                self.recoveries_s.append(await self._recovered(str(len(self.recoveries_s))))
-            stop.set()
+            try:
+                await self._alternate(tasks)
+            finally:
+                # It may take a cancellation for an answer that did not come.
+                stop.set()
+
+    async def _alternate(self, tasks: asyncio.TaskGroup) -> None:
+        world = self._world
+        await self._recovered("start")
+        until = time.monotonic() + self._seconds
+        for _ in range(_WRITERS):
+            tasks.create_task(Writer(world.dsn, self._one(), world.counts).run(until))
+        tasks.create_task(keep_adding(world.dsn, self._one(), until, world.counts))
+        while time.monotonic() < until:
+            calm = min(until, time.monotonic() + _STORM_S)
+            imps = (self.heavy, self.light, self.light)
+            await asyncio.gather(*(imp.play(world, self._one(), calm) for imp in imps))
+            if self._with_foreign:
+                await chaos_redis.write_foreign(world, self._dice)
+            world.counts["IDs that a reader saw before calm"] = len(self.reader)
+            self.recoveries_s.append(await self._recovered(str(len(self.recoveries_s))))
 
     async def _recovered(self, name: str) -> float:
         """Write now that all is healthy, and see it come; what was written before is there, too."""

@@ -23,6 +23,8 @@ _REFUSED = (
     asyncpg.DeadlockDetectedError,
     asyncpg.ForeignKeyViolationError,
     asyncpg.UniqueViolationError,
+    # "new multixact has more than one updating member": PostgreSQL's own, seldom, after a crash.
+    asyncpg.InternalServerError,
 )
 _KEPT = 300  # of what keep_adding adds
 _BULK = 400
