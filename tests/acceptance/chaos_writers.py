@@ -23,7 +23,7 @@ _REFUSED = (
     asyncpg.DeadlockDetectedError,
     asyncpg.ForeignKeyViolationError,
     asyncpg.UniqueViolationError,
-    # "new multixact has more than one updating member": PostgreSQL's own, seldom, after a crash.
+    # "new multixact has more than one updating member": seen once; the transaction is undone.
     asyncpg.InternalServerError,
 )
 _KEPT = 300  # of what keep_adding adds
