@@ -1319,8 +1319,8 @@ BEGIN
     RETURN made;
 END $$;
 
--- Lock a partition, and its parent as DROP does, or say who is in the way. It never stands in the queue of a lock, where
--- every reader, and every writer whose session is new, would wait behind it; it looks again and again for a free moment.
+-- Lock a partition and its parent, or say who is in the way. It never stands in the queue of a lock, where every reader,
+-- and every writer whose session is new, would wait behind it; it looks again and again for a free moment.
 CREATE OR REPLACE FUNCTION outbox.lock_partition(partition regclass, parent regclass) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -1339,24 +1339,46 @@ BEGIN
                     'others, who take turns');
 END $$;
 
--- Whether no tick from the oldest one on, and none that is still to be made, has an event in a stretch. True only if asked
--- while nobody can write there.
-CREATE OR REPLACE FUNCTION outbox.is_over(number integer, since pg_snapshot, since_floor bigint) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+-- Take out a partition that is locked. Dropping it is left to another transaction: one that drops a file lets go of its locks
+-- only when its commit is on disk, and all who need the parent would wait for that.
+CREATE OR REPLACE FUNCTION outbox.take_out(partition regclass, parent regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN NOT EXISTS (SELECT FROM outbox.event AS e WHERE e.stretch = is_over.number)
-        OR (SELECT max(e.id) FROM outbox.event AS e WHERE e.stretch = is_over.number) <= is_over.since_floor
-           AND NOT EXISTS (SELECT FROM outbox.event AS e
-                            WHERE e.stretch = is_over.number AND e.xid >= pg_snapshot_xmin(since)
-                              AND NOT pg_visible_in_snapshot(e.xid, since));
+    PERFORM set_config('synchronous_commit', 'off', true);
+    EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent, partition);
+    EXECUTE format('ALTER TABLE %s RENAME TO %I', partition, 'retired_' || (SELECT c.relname FROM pg_class AS c WHERE c.oid = partition));
 END $$;
 
--- Drop one partition whose time has come, and say what holds up others. Ticks go by days, when all of a day is older than
--- `keep` and every checkpoint, and each of `readers`, which must have one, stands behind it; the newest tick stays. Events
--- follow their ticks. Call it until nothing is dropped, each call a transaction of its own.
+-- Whether no tick from the oldest one on, and none that is still to be made, has an event in a stretch: all are visible in
+-- `since`. True only if asked while nobody can write there, so it is asked under a lock: each of these looks for one row at
+-- one place of an index, which ORDER BY leaves as the only way.
+CREATE OR REPLACE FUNCTION outbox.is_over(partition regclass, since pg_snapshot, since_floor bigint) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off AS $$
+DECLARE
+    newest_id  bigint;
+    newest_xid xid8;
+    open       bigint;
+BEGIN
+    EXECUTE format('SELECT e.id FROM %s AS e ORDER BY e.id DESC LIMIT 1', partition) INTO newest_id;
+    EXECUTE format('SELECT e.xid FROM %s AS e ORDER BY e.xid DESC, e.id DESC LIMIT 1', partition) INTO newest_xid;
+    IF newest_id IS NULL THEN
+        RETURN true;
+    ELSIF newest_id <= since_floor AND newest_xid < pg_snapshot_xmax(since) THEN
+        EXECUTE format('SELECT count(*) FROM pg_snapshot_xip($1) AS x CROSS JOIN LATERAL
+                               (SELECT FROM %s AS e WHERE e.xid = x ORDER BY e.xid, e.id LIMIT 1) AS e', partition)
+           INTO open USING since;
+        RETURN open = 0;
+    END IF;
+    RETURN false;
+END $$;
+
+-- Take out one partition whose time has come, or drop one that was taken out, and say what holds up others. Ticks go by
+-- days, when all of a day is older than `keep` and every checkpoint, and each of `readers`, which must have one, stands
+-- behind it; the newest tick stays. Events follow their ticks. Call it as long as its last row has no reason, each call a
+-- transaction of its own.
 CREATE OR REPLACE FUNCTION outbox.retire(keep interval, readers text[] DEFAULT '{}')
 RETURNS TABLE (partition text, dropped boolean, reason text, detail text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' SET enable_seqscan = off AS $$
 DECLARE
     day        record;
     s          outbox.stretch;
@@ -1367,6 +1389,7 @@ DECLARE
     old_floor  bigint;
     under_way  text[];
     target     regclass;
+    out_name   name;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'partitions are dropped at READ COMMITTED only: here the snapshot is older than the lock'
@@ -1389,6 +1412,21 @@ BEGIN
     UPDATE outbox.stretch AS o
        SET writers = ARRAY(SELECT v FROM unnest(coalesce(o.writers, under_way)) AS v WHERE v = ANY (under_way))
      WHERE o.number < newest AND (o.writers IS NULL OR NOT o.writers <@ under_way);
+
+    FOR out_name IN SELECT c.relname FROM pg_class AS c
+                     WHERE c.relnamespace = 'outbox'::regnamespace AND c.relkind = 'r' AND starts_with(c.relname, 'retired_')
+    LOOP
+        partition := 'outbox.' || substr(out_name, 9);
+        BEGIN
+            EXECUTE format('DROP TABLE outbox.%I', out_name);
+            dropped := true;
+            RETURN NEXT;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            dropped := false; reason := 'lock'; detail := 'of ' || out_name;
+            RETURN NEXT;
+        END;
+    END LOOP;
 
     SELECT t.ms INTO newest_ms FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1;
     FOR day IN
@@ -1421,8 +1459,7 @@ BEGIN
             RETURN NEXT;
             EXIT;
         END IF;
-        EXECUTE format('DROP TABLE %s', day.name);
-        dropped := true;
+        PERFORM outbox.take_out(day.name, 'outbox.tick');
         RETURN NEXT;
         RETURN;
     END LOOP;
@@ -1434,7 +1471,7 @@ BEGIN
         IF target IS NULL THEN
             DELETE FROM outbox.stretch AS o WHERE o.number = s.number;
             CONTINUE;
-        ELSIF outbox.is_over(s.number, old_since, old_floor) IS NOT TRUE THEN
+        ELSIF NOT outbox.is_over(target, old_since, old_floor) THEN
             CONTINUE;
         END IF;
         SELECT 'transaction', 'process ' || string_agg(l.pid::text, ', ') INTO reason, detail
@@ -1448,10 +1485,9 @@ BEGIN
         IF NOT FOUND THEN
             detail := outbox.lock_partition(target, 'outbox.event');
             reason := CASE WHEN detail IS NOT NULL THEN 'lock' END;
-            IF reason IS NULL AND outbox.is_over(s.number, old_since, old_floor) THEN
-                EXECUTE format('DROP TABLE %s', target);
+            IF reason IS NULL AND outbox.is_over(target, old_since, old_floor) THEN
+                PERFORM outbox.take_out(target, 'outbox.event');
                 DELETE FROM outbox.stretch AS o WHERE o.number = s.number;
-                dropped := true;
                 RETURN NEXT;
                 RETURN;
             END IF;

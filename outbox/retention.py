@@ -73,8 +73,9 @@ class Retention:
         """
         created, waits = await self._rotated(period_s)
         dropped: list[str] = []
-        while (steps := await self._retired(keep_s)) and steps[-1]["dropped"]:
-            dropped.append(steps[-1]["partition"])
+        while (steps := await self._retired(keep_s)) and steps[-1]["reason"] is None:
+            if steps[-1]["dropped"]:
+                dropped.append(steps[-1]["partition"])
         waits += [Wait(step["partition"], Reason(step["reason"]), step["detail"]) for step in steps]
         return Kept(tuple(created), tuple(dropped), tuple(waits))
 
@@ -86,7 +87,7 @@ class Retention:
                 return [], [Wait("outbox", Reason.LOCK, str(exc))]
 
     async def _retired(self, keep_s: float) -> list[asyncpg.Record]:
-        """One partition at most, each in a transaction of its own: locks are held for a moment."""
+        """One step, in a transaction of its own: locks are held for a moment."""
         with translated():
             rows: list[asyncpg.Record] = await self._pool.fetch(
                 _SQL["retire"], timedelta(seconds=keep_s), self._readers

@@ -405,6 +405,18 @@ async def test_an_event_that_is_in_no_tick_yet_is_not_dropped(
     assert [event.entity for event in await read(ticks)] == ["series", "series"]
 
 
+async def test_events_of_another_cluster_than_the_ticks_are_not_dropped(
+    connection: asyncpg.Connection, retention: Retention, ticks: Ticks
+) -> None:
+    await old_and_new(connection, retention, ticks)
+    await pass_all(connection)
+    # As after a dump and restore: the transaction numbers of the ticks are far above those here.
+    await connection.execute("UPDATE outbox.tick SET since = '999999:999999:', snapshot = since")
+    await rotate(retention)
+    await retention.keep_up(WEEK_S)
+    assert await partitions(connection, "event") == ["event_2", "event_3"]
+
+
 async def quick_writer(connect: Connect) -> None:
     """Write in a session of its own that waits for no lock: raises LockNotAvailableError.
 
@@ -423,14 +435,21 @@ async def undisturbed(connect: Connect, retention: Retention) -> Kept:
     return await done
 
 
+@pytest.mark.parametrize("others_end_first", [False, True])
 async def test_an_open_transaction_that_wrote_there_stops_the_drop_and_no_writer(
-    connect: Connect, connection: asyncpg.Connection, retention: Retention, ticks: Ticks
+    connect: Connect,
+    connection: asyncpg.Connection,
+    retention: Retention,
+    ticks: Ticks,
+    others_end_first: bool,  # noqa: FBT001 - then a snapshot lists it; otherwise it is above all
 ) -> None:
     await add_series(connection, 2)
     slow = await connect()
     transaction = slow.transaction()
     await transaction.start()
     await retitle(slow, "slow")
+    if others_end_first:
+        await quick_writer(connect)
     await make(ticks)
     await rotate(retention)
     await age(connection, 9)
@@ -498,11 +517,30 @@ async def test_a_reader_of_the_old_partition_stops_the_drop_and_no_writer(
         await dump.execute(f"LOCK TABLE outbox.{parent} IN ACCESS SHARE MODE")
         kept = await undisturbed(connect, retention)
         assert old in await partitions(connection, parent)
-        assert kept.waiting_for == (
-            Wait(f"outbox.{old}", Reason.LOCK, f"process {dump.get_server_pid()}"),
-        )
+        [wait] = kept.waiting_for
+        assert (wait.partition, wait.reason) == (f"outbox.{old}", Reason.LOCK)
+        assert str(dump.get_server_pid()) in wait.detail
     await retention.keep_up(WEEK_S)
     assert old not in await partitions(connection, parent)
+
+
+async def test_what_was_taken_out_and_not_dropped_is_dropped_when_nobody_reads_it(
+    connect: Connect, connection: asyncpg.Connection, retention: Retention, ticks: Ticks
+) -> None:
+    await old_and_new(connection, retention, ticks)
+    await pass_all(connection)
+    old = (await partitions(connection, "tick"))[0]
+    # As a publisher that was killed after its first step.
+    await connection.execute("SELECT outbox.retire('7 days')")
+    assert old not in await partitions(connection, "tick")
+    reader = await connect()
+    async with reader.transaction():
+        await reader.execute(f"SELECT FROM outbox.retired_{old}")
+        kept = await retention.keep_up(WEEK_S)
+        assert kept.dropped == ("outbox.event_1",)
+        assert [wait.partition for wait in kept.waiting_for] == [f"outbox.{old}"]
+    assert (await retention.keep_up(WEEK_S)).dropped == (f"outbox.{old}",)
+    assert await connection.fetchval("SELECT to_regclass($1)", f"outbox.retired_{old}") is None
 
 
 async def test_processes_that_drop_at_once_share_the_work(
