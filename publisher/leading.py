@@ -180,7 +180,9 @@ class Leading:
 
     async def _wait(self, stop: asyncio.Event) -> None:
         """Until it is time to renew, or a worker has ended."""
-        seconds = self._pacing.renew_s if self._held else self._pacing.stand_by_s
+        has_all = len(self._held) == len(self._partitions)
+        # Who has not may find another one free at any moment.
+        seconds = self._pacing.renew_s if has_all else self._pacing.stand_by_s
         waits = {asyncio.create_task(pause(stop, seconds))}
         try:
             await asyncio.wait(

@@ -20,9 +20,9 @@ class Pacing:
     lease_s: float = 3.0
     """For how long a lease holds that is not renewed."""
     renew_s: float = 1.0
-    """How often a member that leads renews its leases."""
+    """How often a member that leads every stream renews its leases."""
     stand_by_s: float = 0.4
-    """How often a member without a lease looks for one."""
+    """How often another one does, and looks for more."""
     backoff_base_s: float = 0.1
     backoff_cap_s: float = 10.0
 
