@@ -277,6 +277,8 @@ CREATE TABLE IF NOT EXISTS outbox.checkpoint (
     updated_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 10);
 ALTER TABLE outbox.checkpoint ADD COLUMN IF NOT EXISTS end_ms bigint NOT NULL DEFAULT 0, ADD COLUMN IF NOT EXISTS end_seq bigint NOT NULL DEFAULT 0;
+-- Checkpoints of publishers are named by their streams; one of an earlier version would hold retention up for ever.
+DELETE FROM outbox.checkpoint WHERE name = 'publisher';
 
 -- The name of the partition of the day that a tick is in.
 CREATE OR REPLACE FUNCTION outbox.tick_partition(at_ms bigint) RETURNS text
@@ -330,7 +332,9 @@ CREATE OR REPLACE FUNCTION outbox.make_tick(
 -- The planner cannot know how few rows lie above a floor; left alone, a cached plan reads the whole table. These settings,
 -- and ORDER BY and OFFSET 0 in the statements, leave it one way: down the index, to what is new.
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_sort = off SET plan_cache_mode = force_generic_plan
+-- Whoever waits longer than this for another one's tick says so, and tries again.
+SET lock_timeout = '10s' AS $$
 #variable_conflict use_column
 DECLARE
     since_xid xid8;
@@ -393,7 +397,7 @@ BEGIN
         PERFORM outbox.ensure_tick_partition(ms);
         INSERT INTO outbox.tick
         VALUES (ms, since, since_floor, late, snapshot, next_xid, id_floor, id_top, first, events, total_before);
-        IF events <= pack_up_to THEN
+        IF events <= least(pack_up_to, 200) THEN
             SELECT string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id),
                    max(octet_length(e.payload))
               INTO body, largest
@@ -405,6 +409,10 @@ BEGIN
                          (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= since_floor OFFSET 0) AS o
               ) AS e
              WHERE pg_visible_in_snapshot(e.xid, snapshot) AND NOT pg_visible_in_snapshot(e.xid, since);
+            IF octet_length(body) > 65536 THEN
+                -- A caller that stopped reading in the middle of it would keep this transaction, and the lock, open.
+                body := NULL;
+            END IF;
         END IF;
     ELSE
         ms := NULL;

@@ -26,6 +26,10 @@ SETTINGS = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    # The client has time-outs of its own; another would stop a large tick for ever.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
     "default_transaction_isolation": "read committed",
     "TimeZone": "UTC",
 }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 _SQL = sql.load("outbox")
+_TIMEOUT_S = 2.0
 
 
 class Paused(NamedTuple):
@@ -26,7 +27,7 @@ class Paused(NamedTuple):
 async def paused(pool: asyncpg.Pool) -> Paused | None:
     """The pause that is on, or None. Raises OutboxUnavailable."""
     with translated():
-        row = await pool.fetchrow(_SQL["paused"])
+        row = await pool.fetchrow(_SQL["paused"], timeout=_TIMEOUT_S)
     return Paused(*row) if row else None
 
 

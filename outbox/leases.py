@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import asyncpg
 
 _SQL = sql.load("outbox")
+# Less than a lease lasts: whoever waits longer has lost it.
+_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ async def renew(
             _SQL["renew_leases"],
             *(member.kind, member.holder, member.host, member.pid),
             *(list(names), [reasons.get(name) for name in names], ttl),
+            timeout=_TIMEOUT_S,
         )
     return [
         Held(
@@ -75,6 +78,17 @@ async def renew(
         )
         for row in rows
     ]
+
+
+async def of_other_partitions(pool: asyncpg.Pool, key: str, names: Sequence[str]) -> list[str]:
+    """Leases of the streams ``<key>:{…}`` when they are not those of *names*.
+
+    Raises OutboxUnavailable.
+    """
+    with translated():
+        rows = await pool.fetch(_SQL["leases_of"], key + ":{", timeout=_TIMEOUT_S)
+    known = [row["name"] for row in rows]
+    return known if known and set(known) != set(names) else []
 
 
 async def release(pool: asyncpg.Pool, lease: Lease) -> None:

@@ -170,6 +170,12 @@ SELECT ms, seq, end_ms, end_seq FROM outbox.checkpoint WHERE name = $1;
 -- name: renew_leases
 SELECT * FROM outbox.renew_leases($1, $2, $3, $4, $5, $6, $7);
 
+-- name: leases_of
+SELECT name FROM outbox.lease WHERE starts_with(name, $1) ORDER BY name;
+
+-- name: now
+SELECT extract(epoch FROM clock_timestamp())::float8;
+
 -- name: release_lease
 SELECT outbox.release_lease($1, $2);
 

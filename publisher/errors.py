@@ -65,3 +65,14 @@ class RowsLocked(CatalogStreamError):
 
 class ServerUnfit(CatalogStreamError):
     """The Redis server would lose events or cannot take them."""
+
+
+class PartitionsChanged(CatalogStreamError):
+    """The streams were published with another number of partitions."""
+
+    def __init__(self, was: int, now: int) -> None:
+        super().__init__(
+            f"the streams were published with {was} partitions, and"
+            f" CATALOG_EVENT_STREAM_PARTITIONS is {now}: events would be lost between them."
+            " How to change it: docs/operations.md, Partitions"
+        )

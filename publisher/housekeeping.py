@@ -6,9 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import asyncpg
 import structlog
+from redis.exceptions import RedisError
 
-from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
+from outbox.errors import CatalogStreamError, OutboxUnavailable, StreamUnavailable
 from outbox.position import Position
 from publisher.survey.survey import survey
 from publisher.trim.trimming import Because
@@ -19,9 +21,9 @@ from publisher.worker import pause
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    import asyncpg
     from redis.asyncio import Redis
 
+    from outbox.clock import ServerClock
     from outbox.retention import Retention
     from publisher.leading import Leading
     from publisher.settings import Settings
@@ -49,6 +51,7 @@ class Housekeeping:
         leading: Leading,
         metrics: Metrics,
         *,
+        clock: ServerClock,
         trimmers: Mapping[str, Trimmer],
         retention: Retention,
         keep_s: float,
@@ -58,6 +61,7 @@ class Housekeeping:
         self._settings = settings
         self._leading = leading
         self._metrics = metrics
+        self._clock = clock
         self._trimmers = trimmers
         self._retention = retention
         self._keep_s = keep_s
@@ -119,6 +123,7 @@ class Housekeeping:
         )
 
     async def _trim(self) -> None:
+        await self._clock.ask()
         for key in self._leading.streams:
             trimmed = await self._trimmers[key].trim()
             if trimmed.because is not Because.NOTHING:
@@ -156,7 +161,7 @@ async def _every(
         started = time.monotonic()
         try:
             await work()
-        except (OutboxUnavailable, StreamUnavailable, StreamRefused) as exc:
+        except (CatalogStreamError, asyncpg.PostgresError, RedisError) as exc:
             if failed != type(exc).__name__:
                 failed = type(exc).__name__
                 log.warning("housekeeping.failed", work=name, error=str(exc))

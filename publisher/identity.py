@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
 from publisher.errors import IdentityChanged
 from publisher.place import NOWHERE
@@ -49,7 +50,7 @@ class Situation:
     identity: Identity
     incarnation: str
     views: Mapping[str, View]
-    """Of each stream."""
+    """Of each stream that answers; without all of them no epoch begins."""
     lost: Stretch
 
     @property
@@ -88,12 +89,21 @@ async def look(epochs: Epochs, ticks: Ticks, places: Sequence[Places]) -> Situat
     """
     epoch = await epochs.newest()
     identity, incarnation = await epochs.identity()
-    views = {one.stream.key: await one.look(NOWHERE, epoch) for one in places}
+    views: dict[str, View] = {}
+    silent: list[StreamUnavailable | StreamRefused] = []
+    for one in places:
+        try:
+            views[one.stream.key] = await one.look(NOWHERE, epoch)
+        except (StreamUnavailable, StreamRefused) as exc:
+            silent.append(exc)
+    if silent and (not views or identity != epoch.identity):
+        raise silent[0]
     newest = await ticks.newest()
     after = max(newest.last if newest else ORIGIN, epoch.until)
     unknown = [view for view in views.values() if not view.is_ours]
     until = max([after, *(max(view.top, view.mark) for view in unknown)])
-    first = [await one.stream.first_after(after) for one in places]
+    answering = [one for one in places if one.stream.key in views]
+    first = [await one.stream.first_after(after) for one in answering]
     return Situation(
         epoch,
         identity,

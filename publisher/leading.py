@@ -13,6 +13,7 @@ import structlog
 
 from outbox import control, leases
 from outbox.errors import OutboxUnavailable
+from publisher.errors import PartitionsChanged
 from publisher.observing import StateLog
 from publisher.worker import pause
 
@@ -60,6 +61,11 @@ class Leading:
         self._held: dict[str, Held] = {}
         self._renewed_at = -float("inf")
         self._is_away = False
+        self._same_partitions = False
+        self._left_to_others: dict[str, float] = {}
+        """Streams that this process cannot reach, and when it would try again."""
+        self.ticks = StateLog("ticks")
+        """Whether ticks are made."""
         self.paused: control.Paused | None = None
         """Who paused publishing, and why."""
 
@@ -78,6 +84,9 @@ class Leading:
         """What keeps streams from getting on."""
         if self.paused:
             return dict.fromkeys(self._held, "paused")
+        if self.ticks.reason:
+            # Without ticks none of them gets on.
+            return dict.fromkeys(self._held, self.ticks.reason)
         return {
             name: worker.state.reason
             for name, worker in self._workers.items()
@@ -98,10 +107,11 @@ class Leading:
 
     async def _take_part(self) -> None:
         try:
+            await self._insist_on_the_same_partitions()
+            await self._leave_unreachable_to_others()
             ttl = timedelta(seconds=self._pacing.lease_s)
-            held = await leases.renew(
-                self._pool, self._member, list(self._partitions), self.reasons, ttl=ttl
-            )
+            names = [name for name in self._partitions if name not in self._left_to_others]
+            held = await leases.renew(self._pool, self._member, names, self.reasons, ttl=ttl)
             paused = await control.paused(self._pool)
         except OutboxUnavailable as exc:
             if not self._is_away:
@@ -114,6 +124,31 @@ class Leading:
         self._renewed_at = time.monotonic()
         self._say_paused(paused)
         await self._hold({one.lease.name: one for one in held})
+
+    async def _insist_on_the_same_partitions(self) -> None:
+        """Raises PartitionsChanged: an entity would be in another stream than before."""
+        if self._same_partitions or len(self._partitions) == 1:
+            return
+        names = list(self._partitions)
+        key = names[0].removesuffix(":{0}")
+        if others := await leases.of_other_partitions(self._pool, key, names):
+            raise PartitionsChanged(len(others), len(names))
+        self._same_partitions = True
+
+    async def _leave_unreachable_to_others(self) -> None:
+        """Redis may be away from here alone: let another process try, and stand by for a while."""
+        now = time.monotonic()
+        self._left_to_others = {
+            name: until for name, until in self._left_to_others.items() if until > now
+        }
+        for name, worker in list(self._workers.items()):
+            if worker.state.is_away_for_s > self._pacing.give_up_s:
+                held = self._held.pop(name)
+                await self._end(name)
+                await leases.release(self._pool, held.lease)
+                log.warning("lease.released", stream=name, because="Redis is away from here")
+                self._metrics.lease_lost(name)
+                self._left_to_others[name] = now + self._pacing.give_up_s
 
     async def _hold(self, held: dict[str, Held]) -> None:
         """Bring the workers in line with the leases that are *held*."""
@@ -184,9 +219,11 @@ class Leading:
         # Who has not may find another one free at any moment.
         seconds = self._pacing.renew_s if has_all else self._pacing.stand_by_s
         waits = {asyncio.create_task(pause(stop, seconds))}
+        # While PostgreSQL is away nothing can be done about a worker that has ended.
+        workers = () if self._is_away else self._workers.values()
         try:
             await asyncio.wait(
-                waits | {worker.task for worker in self._workers.values()},
+                waits | {worker.task for worker in workers},
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:

@@ -44,10 +44,20 @@ class StateLog:
         self._since = 0.0
         self.reason: str | None = None
         """What keeps it from getting on."""
+        self._away_since: float | None = None
+
+    @property
+    def is_away_for_s(self) -> float:
+        """For how long Redis has not been reached."""
+        return 0.0 if self._away_since is None else time.monotonic() - self._away_since
 
     def observe(self, report: PassReport) -> None:
         """Log *report* if it says something new."""
         reason = reason_of(report.error) if report.error else None
+        if reason != Reason.REDIS_AWAY:
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = time.monotonic()
         if reason == self.reason:
             return
         if report.error:

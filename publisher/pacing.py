@@ -23,6 +23,8 @@ class Pacing:
     """How often a member that leads every stream renews its leases."""
     stand_by_s: float = 0.4
     """How often another one does, and looks for more."""
+    give_up_s: float = 10.0
+    """After so long without Redis a stream is left to another process, for as long again."""
     backoff_base_s: float = 0.1
     backoff_cap_s: float = 10.0
 

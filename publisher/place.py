@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from outbox import checkpoints
-from outbox.errors import OutboxUnreadable
+from outbox.batch import WHOLE
+from outbox.errors import OutboxUnreadable, StreamRefused
 from outbox.position import ORIGIN, Position
 from publisher.errors import IdentityChanged
 from publisher.reports import ForeignFound, PlaceFound, StreamLost
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from outbox.clock import ServerClock
     from outbox.epochs import Epoch, Epochs
     from outbox.event import Event
     from outbox.ticks import Ticks
@@ -82,6 +83,7 @@ class Places:
         ticks: Ticks,
         stream: EventStream,
         epochs: Epochs,
+        clock: ServerClock,
         *,
         retention_s: float,
         observe: Callable[[Report], None],
@@ -90,6 +92,7 @@ class Places:
         self._ticks = ticks
         self._stream = stream
         self._epochs = epochs
+        self._clock = clock
         self._retention_s = retention_s
         self._observe = observe
 
@@ -101,7 +104,7 @@ class Places:
     @property
     def horizon(self) -> Position:
         """What is up to here is older than the stream is meant to reach back."""
-        return Position(max(int((time.time() - self._retention_s) * 1000), 0), 0)
+        return Position(max(int((self._clock.now() - self._retention_s) * 1000), 0), 0)
 
     async def find(self, known: Place) -> Place:
         """Where to go on, for one who had come to *known*, as far as anybody remembers.
@@ -111,6 +114,7 @@ class Places:
         epoch = await self._epochs.newest()
         identity, _ = await self._epochs.identity()
         view = await self.look(known, epoch)
+        await self._clock.ask()
         if identity != epoch.identity or not view.is_ours:
             raise IdentityChanged(epoch.identity, identity)
         place = view.place(self.horizon)
@@ -166,6 +170,9 @@ class Places:
         tick, index = await self._ticks.next_after(place)
         moved = 0
         if tick and Position.in_tick(tick.ms, index) <= view.top:
+            if self._ticks.share != WHOLE:
+                # Other streams may hold the events of those ticks already, under the IDs they have.
+                raise StreamRefused("FOREIGN", f"FOREIGN entries up to {view.top}; see the manual")
             if view.is_lost:
                 # No tick will tell then that the mark is ours.
                 await checkpoints.remember_end(self._pool, self._stream.key, view.end)

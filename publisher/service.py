@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from outbox.batch import Share
+from outbox.clock import ServerClock
 from outbox.dead_letters import DeadLetters
 from outbox.epochs import Epochs
 from outbox.leases import Member
@@ -24,7 +25,7 @@ from publisher.bell import Bell
 from publisher.board import Board
 from publisher.housekeeping import Housekeeping
 from publisher.leading import Leading
-from publisher.observing import Observer, StateLog
+from publisher.observing import Observer
 from publisher.pacing import Pacing
 from publisher.partition import Partition
 from publisher.place import Places
@@ -67,8 +68,8 @@ async def run(
     member = _this_process(settings)
     metrics = Metrics(settings.stream_keys)
     observer = Observer(metrics)
-    board, epochs, pacing = Board(), Epochs(pool), Pacing()
-    partitions = _partitions(settings, pool, redis, board, epochs, pacing, observer)
+    board, epochs, pacing, clock = Board(), Epochs(pool), Pacing(), ServerClock(pool)
+    partitions = _partitions(settings, pool, redis, board, epochs, clock, pacing, observer)
     leading = Leading(pool, member, partitions, pacing, observer, metrics)
     ticks = Ticks(pool)
 
@@ -84,10 +85,9 @@ async def run(
         pack_up_to=settings.limits.batch_size if settings.partitions == 1 else 0,
         settle=settle,
     )
-    state = StateLog("ticks")
 
     def ticked(report: PassReport) -> None:
-        state.observe(report)
+        leading.ticks.observe(report)
         if report.moved:
             metrics.tick_made()
 
@@ -97,7 +97,8 @@ async def run(
         settings,
         leading,
         metrics,
-        trimmers={key: Trimmer(redis, key, _keep(settings)) for key in partitions},
+        clock=clock,
+        trimmers={key: Trimmer(redis, key, _keep(settings), clock=clock.now) for key in partitions},
         retention=Retention(pool, readers=settings.stream_keys),
         keep_s=settings.outbox_retention_days * _SECONDS_IN_A_DAY,
     )
@@ -105,7 +106,7 @@ async def run(
     checked = asyncio.Event()
 
     def health() -> Health:
-        known = _known(leading, housekeeping, state, checked=checked.is_set())
+        known = _known(leading, housekeeping, checked=checked.is_set())
         return health_of(known, max_age_s=settings.ready_max_age_s)
 
     log.info("publisher.started", holder=member.holder, streams=settings.stream_keys)
@@ -140,9 +141,7 @@ def _keep(settings: Settings) -> Limits:
     )
 
 
-def _known(
-    leading: Leading, housekeeping: Housekeeping, ticks: StateLog, *, checked: bool
-) -> Known:
+def _known(leading: Leading, housekeeping: Housekeeping, *, checked: bool) -> Known:
     seen = housekeeping.seen
     return Known(
         checked=checked,
@@ -151,7 +150,7 @@ def _known(
         oldest_unpublished_s=seen.oldest_unpublished_s if seen else None,
         looked_s_ago=time.monotonic() - housekeeping.seen_at if seen else None,
         paused=leading.paused.reason if leading.paused else None,
-        back_pressure=leading.reasons | ({"ticks": ticks.reason} if ticks.reason else {}),
+        back_pressure=leading.reasons,
     )
 
 
@@ -172,6 +171,7 @@ def _partitions(  # noqa: PLR0913, PLR0917 - each is one thing it is handed
     redis: Redis,
     board: Board,
     epochs: Epochs,
+    clock: ServerClock,
     pacing: Pacing,
     observer: Observer,
 ) -> dict[str, Partition]:
@@ -184,6 +184,7 @@ def _partitions(  # noqa: PLR0913, PLR0917 - each is one thing it is handed
             ticks,
             stream,
             epochs,
+            clock,
             retention_s=settings.retention_hours * _SECONDS_IN_AN_HOUR,
             observe=observer.happened,
         )

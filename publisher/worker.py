@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from outbox.errors import OutboxUnavailable, StreamRefused, StreamUnavailable
+from outbox.errors import OutboxDamaged, OutboxUnavailable, StreamRefused, StreamUnavailable
 from publisher.errors import IdentityChanged
 from publisher.pacing import pause_after_failure
 
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from outbox.errors import CatalogStreamError
     from publisher.pacing import Pacing
 
-_TRANSIENT = (OutboxUnavailable, StreamUnavailable, StreamRefused, IdentityChanged)
+# A damaged tick stops one stream until somebody has looked, and not the process with all others.
+_TRANSIENT = (
+    OutboxUnavailable,
+    OutboxDamaged,
+    StreamUnavailable,
+    StreamRefused,
+    IdentityChanged,
+)
 
 
 @dataclass(frozen=True, slots=True)

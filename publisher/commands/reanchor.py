@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from outbox.batch import Share
+from outbox.clock import ServerClock
 from outbox.epochs import Epochs
 from outbox.ticks import Ticks
 from publisher import identity
@@ -70,6 +71,7 @@ def _places(settings: Settings, servers: Servers) -> list[Places]:
             Ticks(servers.pool, Share(number, settings.partitions)),
             stream,
             Epochs(servers.pool),
+            ServerClock(servers.pool),
             retention_s=settings.retention_hours * _SECONDS_IN_AN_HOUR,
             observe=lambda _: None,
         )

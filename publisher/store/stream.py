@@ -12,6 +12,7 @@ from redis.exceptions import (
     BusyLoadingError,
     NoScriptError,
     RedisError,
+    ResponseError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from outbox.batch import Batch
 
 _COUNTED_AT_ONCE = 1000
+_NO_STREAM = "no such key"
 _SCRIPT = resources.files("publisher.store").joinpath("append.lua").read_text("utf-8")
 
 
@@ -174,9 +176,12 @@ class EventStream:
 
     async def _info(self) -> dict[str, Any] | None:
         with translated():
-            if not await self._redis.exists(self._key):
-                return None
-            info: dict[str, Any] = await self._redis.xinfo_stream(self._key)
+            try:
+                info: dict[str, Any] = await self._redis.xinfo_stream(self._key)
+            except ResponseError as exc:
+                if _NO_STREAM in str(exc):
+                    return None
+                raise
         return info
 
     async def _evaluate(self, *arguments: str | bytes | int) -> list[Any]:

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     MOVED = "moved"
     PAUSED = "paused"
     IDENTITY = "identity"
+    FOREIGN = "foreign"
     OTHER = "other"
 
     @classmethod

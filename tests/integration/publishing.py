@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from outbox import connection as outbox_connection
 from outbox.batch import WHOLE, Share
 from outbox.checkpoints import Checkpoint
+from outbox.clock import ServerClock
 from outbox.dead_letters import DeadLetters
 from outbox.epochs import Epochs
 from outbox.event import Event, timestamp
@@ -78,7 +79,13 @@ class OnePass:
         self._epochs, self._limits, self._share = Epochs(pool), limits, share
         stream, observe = EventStream(client, key), Observer(Metrics([key])).happened
         self.places = Places(
-            pool, self._ticks, stream, self._epochs, retention_s=retention_s, observe=observe
+            pool,
+            self._ticks,
+            stream,
+            self._epochs,
+            ServerClock(pool),
+            retention_s=retention_s,
+            observe=observe,
         )
         self._relay = Relay(
             self._ticks,

@@ -12,6 +12,7 @@ from publishing import KEY, outbox_pool
 from redis.asyncio import Redis
 
 from outbox.batch import Share
+from outbox.clock import ServerClock
 from outbox.dead_letters import DeadLetters
 from outbox.epochs import Epochs
 from outbox.leases import Member
@@ -67,7 +68,7 @@ class InProcess:
             share = Share(number, len(keys))
             ticks, stream = Ticks(pool, share, pages), EventStream(redis, key)
             places = Places(
-                *(pool, ticks, stream, self._epochs),
+                *(pool, ticks, stream, self._epochs, ServerClock(pool)),
                 retention_s=_A_DAY_S,
                 observe=observer.happened,
             )
