@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from captured import add_series
-from publishing import by_definition, eventually, outbox_pool, read
+from publishing import by_definition, eventually, outbox_pool, read, write
 from servers import Connect
 
 from outbox.position import ORIGIN, Position
@@ -499,6 +499,31 @@ async def test_a_transaction_that_may_still_write_there_stops_the_drop(
     assert (await stretches(connection))[-1] == 1  # or this test would prove nothing
     await make(ticks)
     assert [event.payload for event in await read(ticks)][-1].count("at last") == 1
+
+
+async def test_what_is_committed_there_while_the_lock_is_tried_is_seen(
+    connect: Connect, connection: asyncpg.Connection, retention: Retention, ticks: Ticks
+) -> None:
+    await old_and_new(connection, retention, ticks)
+    await retention.keep_up(WEEK_S)  # from now on nobody is waited for who was under way
+    await pass_all(connection)
+    late = await connect()
+    transaction = late.transaction()
+    await transaction.start()
+    await write(late, "late")  # straight into event_1, as no capture does any more
+    dropping = asyncio.create_task(retention.keep_up(WEEK_S))
+
+    async def is_at_it() -> bool:
+        return dropping.done() or await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event = 'PgSleep')"
+        )
+
+    await eventually(is_at_it)
+    await transaction.commit()
+    assert "outbox.event_1" not in (await dropping).dropped
+    await make(ticks)
+    assert (await read(ticks))[-1].entity_id == "late"
 
 
 @pytest.mark.parametrize("parent", ["tick", "event"])
