@@ -8,8 +8,9 @@ from typing import Any
 
 import asyncpg
 import pytest
-from appending import as_entries
+from appending import as_entries, client_of
 from publishing import (
+    FOREIGN,
     GO_ON,
     KEY,
     OnePass,
@@ -261,3 +262,36 @@ async def test_a_stream_that_is_stuck_holds_up_no_other(
 
         await eventually(is_back)
     assert await the_same_as_one_stream(connection, pool, client)
+
+
+async def test_a_foreign_entry_above_pending_events_holds_up_its_own_stream_until_that_is_deleted(
+    database: str, pool: asyncpg.Pool, connection: asyncpg.Connection, each_redis_url: str
+) -> None:
+    async with (
+        client_of(each_redis_url) as client,
+        running(database, client, keys=KEYS) as publisher,
+    ):
+        before = [len(stream) for stream in await filled(publisher, client, connection)]
+        last, _ = (await entries(client, KEYS[1]))[-1]
+        far = f"{Position.parse(last).ms + 60_000}-0"
+        await client.xadd(KEYS[1], FOREIGN, id=far)  # type: ignore[arg-type]
+        for n in range(40):
+            await write(connection, f"{n}")
+
+        async def others_go_on() -> bool:
+            held = [len(stream) for stream in await in_all(client)]
+            return held == [count + 1 if n == 1 else 2 * count for n, count in enumerate(before)]
+
+        await eventually(others_go_on)
+
+        async def is_told() -> bool:
+            return publisher.leading.reasons == {KEYS[1]: "foreign"}
+
+        await eventually(is_told)
+        await client.delete(KEYS[1])
+
+        async def all_there() -> bool:
+            return [len(stream) for stream in await in_all(client)] == [2 * n for n in before]
+
+        await eventually(all_there)
+        assert await the_same_as_one_stream(connection, pool, client)
