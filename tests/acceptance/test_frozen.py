@@ -73,7 +73,8 @@ async def test_one_that_was_frozen_past_its_leases_finds_out_and_nothing_comes_o
             await shared_as(connection, {one: 2, other: 2})
             one, other = other, one
     await level(connection, own_redis, KEYS)
-    await check_exact(connection, own_redis, KEYS)
+    events = await check_exact(connection, own_redis, KEYS)
+    print(f"\nfrozen {ROUNDS} times past its leases: {events:,} events")  # noqa: T201
     assert one.is_running
     assert other.is_running
 
@@ -100,7 +101,8 @@ async def test_those_that_are_frozen_at_any_moment_lose_double_and_reorder_nothi
         for key in KEYS:
             await traffic.arrived(key, after=traffic.written)
     await level(connection, own_redis, KEYS)
-    await check_exact(connection, own_redis, KEYS)
+    events = await check_exact(connection, own_redis, KEYS)
+    print(f"\nfrozen at {MOMENTS} moments: {events:,} events")  # noqa: T201 - what it came to
     assert all(publisher.is_running for publisher in both)
 
 

@@ -144,8 +144,11 @@ async def level(connection: asyncpg.Connection, redis: Redis, keys: Sequence[str
     await eventually(so)
 
 
-async def check_exact(connection: asyncpg.Connection, redis: Redis, keys: Sequence[str]) -> None:
-    """Each stream holds the events of its partition, each once, under its own ID, in order."""
+async def check_exact(connection: asyncpg.Connection, redis: Redis, keys: Sequence[str]) -> int:
+    """Each stream holds the events of its partition, each once, under its own ID, in order.
+
+    How many that are.
+    """
     rows = await connection.fetch(_BY_DEFINITION, len(keys))
     for number, key in enumerate(keys):
         expected = [
@@ -162,5 +165,6 @@ async def check_exact(connection: asyncpg.Connection, redis: Redis, keys: Sequen
             for id_, fields in entries
         ]
         assert found == expected, key
-    committed = await connection.fetchval("SELECT count(*) FROM outbox.event")
+    committed: int = await connection.fetchval("SELECT count(*) FROM outbox.event")
     assert len(rows) == committed
+    return committed
