@@ -201,7 +201,12 @@ class Leading:
         """Let the worker finish its batch. Raises what ended it, if it ended by itself."""
         worker = self._workers.pop(name)
         worker.stop.set()
-        await worker.task
+        try:
+            await worker.task
+        except Exception:
+            # Not let go of in good order: whoever takes it over will look out for what it died of.
+            self._held.pop(name, None)
+            raise
 
     def _say_paused(self, paused: control.Paused | None) -> None:
         if (paused is None) != (self.paused is None):

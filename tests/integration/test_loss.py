@@ -1,32 +1,20 @@
 """Redis loses entries: what is missing comes back, exactly that, with the same IDs."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
 from lossy_redis import Loss, LossyRedis, lossy_redis
 from partitions import expected, keep_writing, publishers, write_some
-from publishing import eventually, outbox_pool
+from publishing import eventually, said
 from redis.asyncio import Redis
 from servers import Connect
 from structlog.testing import capture_logs
 
 from outbox.errors import StreamUnavailable
 from publisher.settings import Limits
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    async with outbox_pool(database) as pool:
-        yield pool
-
-
-def said(logs: Any, event: str) -> list[dict[str, Any]]:  # noqa: ANN401 - structlog's
-    return [line for line in logs if line["event"] == event]
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
