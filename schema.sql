@@ -320,7 +320,7 @@ $$;
 -- from looking at the same again, however much an open transaction has written since.
 --
 -- above_ms: the tick's ms is above this too: the stream's last ID, when somebody else has written to the stream.
--- pack_up_to: a tick of at most so many events is returned with them, packed, and need not be read.
+-- pack_up_to: a tick of at most so many events, of together 64 KiB, is returned with them, packed, and need not be read.
 -- settled_for: no tick is made in another incarnation than this.
 CREATE OR REPLACE FUNCTION outbox.make_tick(
     after_ms bigint DEFAULT NULL, seen pg_snapshot DEFAULT NULL, seen_xid xid8 DEFAULT NULL, seen_floor bigint DEFAULT NULL,
@@ -398,7 +398,8 @@ BEGIN
         INSERT INTO outbox.tick
         VALUES (ms, since, since_floor, late, snapshot, next_xid, id_floor, id_top, first, events, total_before);
         IF events <= least(pack_up_to, 200) THEN
-            SELECT string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id),
+            SELECT string_agg(outbox.packed(e.entity, e.entity_id, e.operation, e.at, e.traceparent, e.payload), '' ORDER BY e.id)
+                       FILTER (WHERE octet_length(e.payload) <= 65536),
                    max(octet_length(e.payload))
               INTO body, largest
               FROM (
@@ -409,7 +410,7 @@ BEGIN
                          (SELECT * FROM outbox.event AS w WHERE w.xid = x AND w.id <= since_floor OFFSET 0) AS o
               ) AS e
              WHERE pg_visible_in_snapshot(e.xid, snapshot) AND NOT pg_visible_in_snapshot(e.xid, since);
-            IF octet_length(body) > 65536 THEN
+            IF octet_length(body) > 65536 OR largest > 65536 THEN
                 -- A caller that stopped reading in the middle of it would keep this transaction, and the lock, open.
                 body := NULL;
             END IF;

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from outbox.checkpoints import Checkpoint
-from outbox.errors import CatalogStreamError, OutboxUnreadable
+from outbox.errors import CatalogStreamError, OutboxUnavailable, OutboxUnreadable
 from outbox.position import ORIGIN, Position
 from publisher.board import UNKNOWN
 from publisher.errors import StreamBehind, StreamForeign
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 _READ_AHEAD = 2
 _SAVE_EVERY_S = 1.0
 _STARTS_BEFORE_CARE = 2
+_STUMBLES_BEFORE_CARE = 3
+
+
+class _EventUnread(OutboxUnavailable):
+    """PostgreSQL was lost while one event was read."""
 
 
 class Relay:
@@ -68,6 +73,8 @@ class Relay:
         self._is_known = False
         self._unused: list[Position] = []
         """IDs of dead letters ahead."""
+        self._stumbled_at: Position | None = None
+        self._stumbles = 0
         self._saved: Place | None = None
         self._saved_at = 0.0
         self.level_ms: int | None = UNKNOWN
@@ -103,6 +110,10 @@ class Relay:
                     # It lost entries, or another publisher is ahead, or somebody else wrote.
                     self.forget_place()
                 except OutboxUnreadable:
+                    moved += await self._one_by_one(stop, limit=self._limits.batch_size)
+                except OutboxUnavailable:
+                    if not self._has_stumbled():
+                        raise
                     moved += await self._one_by_one(stop, limit=self._limits.batch_size)
                 else:
                     await self.save_place(at_once=moved == 0)
@@ -213,6 +224,11 @@ class Relay:
                 if attempts < self._limits.max_attempts:
                     continue
                 await self._set_aside(tick, index, str(exc), attempts)
+            except _EventUnread as exc:
+                # PostgreSQL was there when the attempt was counted.
+                if attempts < self._limits.max_attempts:
+                    raise
+                await self._set_aside(tick, index, str(exc), attempts)
             except CatalogStreamError:
                 # It is the stream that is in the way, or another publisher: not the event's fault.
                 await self._letters.forget_attempts()
@@ -228,7 +244,10 @@ class Relay:
             reason = f"the publisher ended {attempts - 1} times while publishing it"
             await self._set_aside(tick, index, reason, attempts)
             return 0
-        batch = await self._read_one(until=Position.in_tick(tick.ms, index + 1))
+        try:
+            batch = await self._read_one(until=Position.in_tick(tick.ms, index + 1))
+        except OutboxUnavailable as exc:
+            raise _EventUnread(f"it could not be read: {exc}") from exc
         if batch.largest > self._limits.max_event_bytes:
             reason = (
                 f"its payload has {batch.largest:,} bytes, {self._limits.max_event_bytes:,} may be"
@@ -265,6 +284,13 @@ class Relay:
         if starts < _STARTS_BEFORE_CARE:
             return 0
         return await self._one_by_one(stop, limit=self._limits.batch_size)
+
+    def _has_stumbled(self) -> bool:
+        """Whether reading has failed at this place again and again: perhaps at one event."""
+        again = self._stumbled_at == self._known.position
+        self._stumbled_at = self._known.position
+        self._stumbles = self._stumbles + 1 if again else 1
+        return self._stumbles >= _STUMBLES_BEFORE_CARE
 
     def forget_place(self) -> None:
         """Find it again before anything is appended."""

@@ -2,17 +2,22 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import asyncpg
 import pytest
+from faulty_proxy import Cut, FaultyProxy, Message
 from on_call import typed
 from partitions import expected, publishers, write_some
 from publishing import FOREIGN, GO_ON, LIMITS, by_definition, entries, eventually, outbox_pool
 from redis.asyncio import Redis
 from running import running
 from structlog.testing import capture_logs
+from wire import PostgresTalk, Side
 
+from embedded.postgres import Postgres
 from outbox import dead_letters
+from outbox.errors import OutboxUnavailable
 from outbox.position import Position
 
 Entry = tuple[str, dict[str, str]]
@@ -326,3 +331,37 @@ async def test_on_call_lists_requeues_and_discards(
         assert await publishing.publish() == 1
         [[(_, fields)]] = await publishing.streams()
         assert fields["entityId"] == "0 too large"
+
+
+async def test_an_event_that_breaks_the_connection_each_time_it_is_read_is_set_aside(
+    database: str,
+    connection: asyncpg.Connection,
+    postgres_server: Postgres,
+    redis_url: str,
+    tmp_path: Path,
+) -> None:
+    async def cut_off(message: Message) -> None:
+        if message.side is Side.SERVER and len(message.data) > 100_000:
+            raise Cut
+        await message.pass_on()
+
+    proxy = FaultyProxy(PostgresTalk, postgres_server.socket_path, cut_off)
+    async with (
+        proxy.listening(tmp_path / postgres_server.socket_path.name),
+        outbox_pool(f"{database.split('?', maxsplit=1)[0]}?host={tmp_path}&port=5432") as pool,
+        publishers(pool, redis_url) as publishing,
+    ):
+        await write_around(connection, ("breaks it", 200_000))
+        failures = 0
+        while not await letters(connection):
+            assert failures < 10
+            try:
+                await publishing.publish()
+            except OutboxUnavailable:
+                failures += 1
+        assert await publishing.streams() == await without(connection, {"breaks it"})
+        # The batch is tried a few times before its events are.
+        assert failures > LIMITS.max_attempts
+    [letter] = await letters(connection)
+    assert letter["reason"].startswith("it could not be read: PostgreSQL is away")
+    assert letter["attempts"] == LIMITS.max_attempts
