@@ -132,6 +132,11 @@ def forgotten(seen: dict[str, Digests], final: dict[str, Digests], *, strict: bo
     ]
 
 
+def unseen(seen: dict[str, Digests], final: dict[str, Digests]) -> list[str]:
+    """IDs that passed by a reader who was there all the time: the stream had a gap then."""
+    return [f"{key} {id_}" for key in final for id_ in final[key].keys() - seen[key].keys()]
+
+
 async def _entries(redis: Admin, key: str) -> AsyncIterator[tuple[str, dict[str, str]]]:
     start = "-"
     while page := await redis.xrange(key, start, count=_AT_ONCE):

@@ -57,21 +57,24 @@ class Storm:
         """Faults, and calm after them, again and again; healthy when this returns."""
         world, stop = self._world, asyncio.Event()
         world.publishers = [world.start_publisher() for _ in range(self._publishers)]
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.reader.run(stop))
+        async with asyncio.TaskGroup() as reading:
+            reading.create_task(self.reader.run(stop))
             try:
-                await self._alternate(tasks)
+                await self._recovered("start")
+                async with asyncio.TaskGroup() as writing:
+                    await self._alternate(writing)
+                # Some of them have committed since the last calm.
+                await self._recovered("end")
             finally:
                 # It may take a cancellation for an answer that did not come.
                 stop.set()
 
-    async def _alternate(self, tasks: asyncio.TaskGroup) -> None:
+    async def _alternate(self, writing: asyncio.TaskGroup) -> None:
         world = self._world
-        await self._recovered("start")
         until = time.monotonic() + self._seconds
         for _ in range(_WRITERS):
-            tasks.create_task(Writer(world.dsn, self._one(), world.counts).run(until))
-        tasks.create_task(keep_adding(world.dsn, self._one(), until, world.counts))
+            writing.create_task(Writer(world.dsn, self._one(), world.counts).run(until))
+        writing.create_task(keep_adding(world.dsn, self._one(), until, world.counts))
         while time.monotonic() < until:
             calm = min(until, time.monotonic() + _STORM_S)
             imps = (self.heavy, self.light, self.light)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from chaos_check import committed, content_of, differences, forgotten, live_rows
+from chaos_check import committed, content_of, differences, forgotten, live_rows, unseen
 from chaos_report import Tally
 from chaos_storm import Episode, Storm
 from chaos_world import World, admin_of, end, prepare, stores
@@ -110,6 +110,8 @@ async def test_the_stream_holds_each_committed_event_once_and_in_order(
     assert storm.reader.changed == []
     strict = not world.counts["foreign entries"]
     assert forgotten(storm.reader.seen, content.digests, strict=strict) == []
+    if strict:
+        assert unseen(storm.reader.seen, content.digests) == []
     assert dead_letters == 0
     assert await audited(world) == ({"foreign": len(content.foreign)} if content.foreign else {})
     assert min(world.counts[name] for name in ("committed", "rolled back")) > 0
