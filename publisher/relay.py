@@ -247,6 +247,9 @@ class Relay:
         try:
             batch = await self._read_one(until=Position.in_tick(tick.ms, index + 1))
         except OutboxUnavailable as exc:
+            if isinstance(exc.__cause__, TimeoutError):
+                # A lock, or a slow server: the event can be read when that is over.
+                raise
             raise _EventUnread(f"it could not be read: {exc}") from exc
         if batch.largest > self._limits.max_event_bytes:
             reason = (
