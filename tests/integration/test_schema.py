@@ -59,7 +59,7 @@ async def test_applied_again_it_keeps_every_row_event_tick_and_setting(
     await add_series(connection)
     await connection.execute("SELECT outbox.make_tick()")
     await connection.execute("UPDATE catalog.series SET title = 'Pending'")
-    await connection.execute("INSERT INTO outbox.checkpoint VALUES ('publisher', 1, 2)")
+    await connection.execute("INSERT INTO outbox.checkpoint VALUES ('catalog:events', 1, 2)")
 
     async def state() -> list[list[asyncpg.Record]]:
         return [
