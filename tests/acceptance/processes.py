@@ -23,6 +23,20 @@ async def eventually(condition: Callable[[], Awaitable[bool]], *, within_s: floa
             await asyncio.sleep(0.02)
 
 
+async def command(environment: dict[str, str], *words: str) -> tuple[int, str]:
+    """What on-call types, with nobody to ask: exit code and result."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "publisher", *words),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()
+
+
 class Publisher:
     """``python -m publisher`` with its log in a file; started at once."""
 

@@ -3,20 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import clusters
 import pytest
+from faulty_proxy import FaultyProxy
 from partitions import Publishers, expected, publishers, write_some
-from publishing import eventually, outbox_pool, write
+from publishing import entries, eventually, outbox_pool, write
 from redis.asyncio import Redis
+from running import QUICK, running
 from servers import IN_A_HURRY, SCHEMA, cloned, postgres_running, with_schema
 from structlog.testing import capture_logs
+from wire import PostgresTalk
 
 from embedded.postgres import Postgres
 from outbox.epochs import Epochs
-from outbox.errors import OutboxUnavailable
+from outbox.errors import OutboxReplaced, OutboxUnavailable
 from outbox.position import Position
 from outbox.ticks import Ticks
 from publisher import identity
@@ -142,8 +147,9 @@ async def test_restored_into_another_cluster_it_loses_nothing_and_all_ids_are_ab
 ) -> None:
     async with outbox_pool(database) as pool, publishers(pool, redis_url, partitions) as before:
         await connection.execute(USE_UP_NUMBERS)
-        await write_some(connection, 20)
-        await before.publish()
+        for _ in range(3):
+            await write_some(connection, 7)
+            await before.publish()
         published = await before.streams()
         await write_some(connection, 10)
         waiting = (await all_events(connection))[sum(map(len, published)) :]
@@ -416,3 +422,158 @@ async def test_a_promoted_standby_that_lost_its_tail_goes_on_by_itself_above(
                     future[8][0]
                 )
             await there.close()
+
+
+async def test_a_dump_restored_in_its_place_is_not_published_until_somebody_says_so(
+    postgres_server: Postgres, template: str, redis_url: str
+) -> None:
+    async with (
+        cloned(postgres_server, template) as dsn,
+        outbox_pool(dsn) as pool,
+        publishers(pool, redis_url) as before,
+    ):
+        connection = await asyncpg.connect(dsn)
+        await write_some(connection, 10)
+        await before.publish()
+        await write_some(connection, 5)
+        dumped = await asyncio.to_thread(clusters.dump, dsn)
+        await before.publish()
+        await write_some(connection, 5)
+        await before.publish()
+        [future] = await before.streams()
+        await connection.close()
+    async with (
+        restored(postgres_server, dumped) as dsn,
+        outbox_pool(dsn) as pool,
+        publishers(pool, redis_url) as after,
+    ):
+        there = await asyncpg.connect(dsn)
+        await write_some(there, 4)
+        await refuses(after)
+        known = await situation(after)
+        assert (known.identity, known.is_another_cluster) == (known.epoch.identity, False)
+        await reanchor(after)
+        await after.publish()
+        [found] = await after.streams()
+        assert found[: len(future)] == future
+        events = await all_events(there)
+        assert contents(found[:19] + found[len(future) :]) == events
+        assert len(events) == 19 + 9 + 7
+        await there.close()
+
+
+# What a process that runs sees of it
+
+
+async def test_no_tick_is_made_in_another_incarnation_than_the_one_that_was_settled_for(
+    own_database: str, postgres: Postgres, own_redis_url: str
+) -> None:
+    async with outbox_pool(own_database) as pool, publishers(pool, own_redis_url) as publishing:
+        await publishing.publish()
+        ticks, settled_for = Ticks(pool), (await situation(publishing)).incarnation
+        await ticks.make_and_read(size=0, settled_for=settled_for)
+    postgres.restart()
+    async with outbox_pool(own_database) as pool, publishers(pool, own_redis_url) as publishing:
+        connection = await asyncpg.connect(own_database)
+        await write_some(connection, 1)
+        with pytest.raises(OutboxReplaced):
+            await Ticks(pool).make_and_read(size=0, settled_for=settled_for)
+        assert await Ticks(pool).newest() is None
+        # It is the same cluster, and no new epoch.
+        assert await publishing.publish() == 1
+        assert (await situation(publishing)).epoch.number == 1
+        await connection.close()
+
+
+@asynccontextmanager
+async def twin(dsn: str, server: Postgres) -> AsyncIterator[str]:
+    """A database without the schema that has the same name on another server."""
+    name = dsn.split("?", maxsplit=1)[0].rsplit("/", maxsplit=1)[1]
+    await clusters.execute(server.dsn(), f"CREATE DATABASE {name}")
+    try:
+        yield server.dsn(name)
+    finally:
+        await clusters.execute(server.dsn(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class Address(NamedTuple):
+    """An address that may lead elsewhere."""
+
+    proxy: FaultyProxy
+    dsn: str
+
+    def lead_to(self, server: Postgres) -> None:
+        """Connections are cut while nobody uses them, so that nobody need notice."""
+        self.proxy.target = server.socket_path
+        self.proxy.cut()
+
+
+@asynccontextmanager
+async def an_address(dsn: str, server: Postgres, folder: Path) -> AsyncIterator[Address]:
+    """For the database at *dsn* of *server*, or for its twin."""
+    proxy = FaultyProxy(PostgresTalk, server.socket_path)
+    async with proxy.listening(folder / server.socket_path.name):
+        yield Address(proxy, f"{dsn.split('?', maxsplit=1)[0]}?host={folder}&port=5432")
+
+
+async def test_what_was_seen_in_one_cluster_hides_nothing_in_another(
+    own_database: str, postgres: Postgres, elsewhere: Postgres, tmp_path: Path
+) -> None:
+    async with (
+        twin(own_database, elsewhere) as its_twin,
+        an_address(own_database, postgres, tmp_path) as address,
+        outbox_pool(address.dsn) as pool,
+    ):
+        here, there = await asyncpg.connect(own_database), await asyncpg.connect(its_twin)
+        await there.execute(SCHEMA.read_text("utf-8"))
+        await here.execute(USE_UP_NUMBERS)
+        transaction = here.transaction()
+        await transaction.start()
+        await write(here, "rolled back", 2000)
+        await transaction.rollback()
+        ticks, epochs = Ticks(pool), Epochs(pool)
+        _, incarnation = await epochs.identity()
+        assert (await ticks.make_and_read(size=0, settled_for=incarnation))[1] is None
+        address.lead_to(elsewhere)
+        await write(there, "new", 3)
+        _, incarnation = await epochs.identity()
+        _, tick, _ = await ticks.make_and_read(size=0, settled_for=incarnation)
+        assert tick is not None
+        assert tick.events == 3
+        await here.close()
+        await there.close()
+
+
+async def test_another_database_is_noticed_before_a_tick_is_made_though_no_statement_fails(
+    own_database: str, postgres: Postgres, elsewhere: Postgres, redis: Redis, tmp_path: Path
+) -> None:
+    pacing = replace(QUICK, backstop_s=0.05, quiet_check_s=60)
+    async with (
+        twin(own_database, elsewhere) as its_twin,
+        an_address(own_database, postgres, tmp_path) as address,
+        running(address.dsn, redis, pacing=pacing) as publisher,
+        outbox_pool(own_database) as pool,
+    ):
+        here = await asyncpg.connect(own_database)
+        await write_some(here, 5)
+
+        async def is_level() -> bool:
+            return len(await entries(redis)) == 9 and publisher.bell.is_asleep
+
+        await eventually(is_level)
+        dumped = await asyncio.to_thread(clusters.dump, own_database)
+        await asyncio.to_thread(clusters.restore, its_twin, dumped)
+        newest = await Ticks(pool).newest()
+        there = await asyncpg.connect(its_twin)
+        await write_some(there, 5)
+        address.lead_to(elsewhere)
+
+        async def is_noticed() -> bool:
+            return any(isinstance(report.error, IdentityChanged) for report in publisher.reports)
+
+        await eventually(is_noticed)
+        assert len(await entries(redis)) == 9
+        assert newest is not None
+        assert await there.fetchval("SELECT max(ms) FROM outbox.tick") == newest.ms
+        await here.close()
+        await there.close()
