@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Pacing:
     """Pauses between passes, in seconds."""
 
-    busy_pause_s: float = 0.002
+    busy_pause_s: float = 0.001
     """After a tick was made: leaves the disk to the writers, makes ticks larger."""
     poll_pause_s: float = 0.005
     """After a look that found nothing, while nobody would ring."""

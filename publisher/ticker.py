@@ -77,9 +77,7 @@ class Ticker:
         """Make a tick if anything is new; how many events it has. Then wait for the next look."""
         events = await self._look()
         if events:
-            if self._bell.is_asleep:
-                await self._bell.wake_up()
-            await pause(stop, self._pacing.busy_pause_s)
+            await self._pause_and_wake_up(stop)
         elif not self._bell.is_asleep:
             # Asleep only from now on: one more look must follow before anything waits.
             if not await self._bell.fall_asleep():
@@ -90,8 +88,14 @@ class Ticker:
             if events:
                 self._bell.should_have_rung()
             if events or rang:
-                await self._bell.wake_up()
+                await self._pause_and_wake_up(stop)
         return events
+
+    async def _pause_and_wake_up(self, stop: asyncio.Event) -> None:
+        # First the pause: what was just found is appended while nothing else wants the processor.
+        await pause(stop, self._pacing.busy_pause_s)
+        if self._bell.is_asleep:
+            await self._bell.wake_up()
 
     async def _look(self) -> int:
         if not self._board.is_open:
