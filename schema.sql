@@ -1,6 +1,6 @@
 -- The catalog, its transactional outbox, and the capture that connects them.
 --
---   1 catalog tables   2 outbox: events, ticks, checkpoints   3 watch() and its triggers   4 what is watched   5 roles
+--   1 catalog tables   2 outbox: events, ticks, checkpoints   3 watch() and its triggers, what is watched   4 feed   5 roles
 --
 -- Apply with `make schema`, or `psql --file schema.sql`, as the owner of both schemas. PostgreSQL 15 or newer.
 -- Applying it again, or over earlier tables with data in them, keeps every row. An earlier table that lacks a column is
@@ -304,6 +304,7 @@ DO $$
 BEGIN
     -- Earlier versions of this file took or returned something else, which REPLACE cannot change.
     DROP FUNCTION IF EXISTS outbox.make_tick(bigint, pg_snapshot, xid8, bigint, bigint, bigint);
+    DROP FUNCTION IF EXISTS outbox.make_tick(bigint, pg_snapshot, xid8, bigint, bigint, bigint, text);
     DROP FUNCTION IF EXISTS outbox.open_epoch(integer, text, bigint, bigint, bigint, bigint, boolean);
 END $$;
 
@@ -324,10 +325,10 @@ $$;
 -- settled_for: no tick is made in another incarnation than this.
 CREATE OR REPLACE FUNCTION outbox.make_tick(
     after_ms bigint DEFAULT NULL, seen pg_snapshot DEFAULT NULL, seen_xid xid8 DEFAULT NULL, seen_floor bigint DEFAULT NULL,
-    above_ms bigint DEFAULT 0, pack_up_to bigint DEFAULT 0, settled_for text DEFAULT NULL
+    above_ms bigint DEFAULT 0, pack_up_to bigint DEFAULT 0, settled_for text DEFAULT NULL, export boolean DEFAULT false
 ) RETURNS TABLE (
     previous_ms bigint, ms bigint, since pg_snapshot, since_floor bigint, late xid8[], snapshot pg_snapshot, next_xid xid8,
-    id_floor bigint, id_top bigint, first bigint, events bigint, total_before bigint, body bytea, largest bigint
+    id_floor bigint, id_top bigint, first bigint, events bigint, total_before bigint, body bytea, largest bigint, exported text
 )
 -- The planner cannot know how few rows lie above a floor; left alone, a cached plan reads the whole table. These settings,
 -- and ORDER BY and OFFSET 0 in the statements, leave it one way: down the index, to what is new.
@@ -369,7 +370,7 @@ BEGIN
     -- gets it later, and draws above the floor. The snapshot's xmax would not do: it is one above the last transaction that
     -- has ended, and transactions above it may be under way with ids below the floor.
     SELECT s.last_value - (NOT s.is_called)::int INTO id_floor FROM outbox.event_id AS s;
-    SELECT pg_current_snapshot() INTO snapshot;
+    SELECT pg_current_snapshot(), CASE WHEN export THEN pg_export_snapshot() END INTO snapshot, exported;
     late := ARRAY(
         SELECT x
           FROM (SELECT pg_snapshot_xip(since) AS x
@@ -1508,7 +1509,7 @@ BEGIN
 END $$;
 
 -- ---------------------------------------------------------------------------------------------------------------------
--- 4  What of the catalog is watched.
+--    What of the catalog is watched.
 -- ---------------------------------------------------------------------------------------------------------------------
 
 DO $$
@@ -1525,6 +1526,40 @@ BEGIN
                         ignore => '{updated_at,created_by_admin_id,updated_by_admin_id}', soft_delete => 'deleted_at');
     PERFORM outbox.watch('catalog.media_asset_variant', key => 'media_asset_id', part => 'variants', part_of => 'catalog.media_asset');
 END $$;
+
+-- ---------------------------------------------------------------------------------------------------------------------
+-- 4  Feed: what snapshots are made of. Items are stored as they are sent, so that a sync is a range of an index, and bytes
+--    put together. The projector keeps it; whoever reads `state` and `item` in one statement has all of one position.
+-- ---------------------------------------------------------------------------------------------------------------------
+
+CREATE SCHEMA IF NOT EXISTS feed;
+
+CREATE TABLE IF NOT EXISTS feed.item (
+    kind     smallint NOT NULL CONSTRAINT item_kind_known CHECK (kind IN (1, 2)),  -- as ItemKind in proto/content.proto: series, episode
+    id       uuid NOT NULL,
+    version  bigint NOT NULL,    -- the position of the event that last touched it: ms << 20 | seq
+    ordinal  integer NOT NULL,   -- its number among the items that the same event touched
+    body     bytea,              -- as in a chunk: tag, length and CatalogFeedItem; null for one that was removed
+    encoding smallint NOT NULL,  -- which version of the encoder made it
+    PRIMARY KEY (kind, id)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+-- Compressing what is read many times, and is sent as it is, would cost each reader.
+ALTER TABLE feed.item ALTER body SET STORAGE EXTERNAL;
+CREATE UNIQUE INDEX IF NOT EXISTS item_in_order ON feed.item (version, ordinal);
+CREATE INDEX IF NOT EXISTS item_removed ON feed.item (version) WHERE body IS NULL;
+
+-- What all items together are: one row, written in the transaction that writes them.
+CREATE TABLE IF NOT EXISTS feed.state (
+    single   boolean PRIMARY KEY DEFAULT true CONSTRAINT state_has_one_row CHECK (single),
+    epoch    integer NOT NULL,   -- which history the positions are of; see outbox.epoch
+    version  bigint NOT NULL,    -- the items are those of this position: ms << 20 | seq
+    purged   bigint NOT NULL,    -- the newest removal that is not kept any more; 0: none was purged
+    series   bigint NOT NULL,    -- items that are there, by kind
+    episodes bigint NOT NULL,
+    digest   bigint NOT NULL,    -- over kind, id and version of each of them
+    encoding smallint NOT NULL,
+    moved_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 10);
 
 -- ---------------------------------------------------------------------------------------------------------------------
 -- 5  Roles, without login: grant them to the users that each process connects as.
@@ -1546,14 +1581,15 @@ BEGIN
     END LOOP;
 END $$;
 
-REVOKE ALL ON SCHEMA catalog, outbox FROM PUBLIC;
+REVOKE ALL ON SCHEMA catalog, outbox, feed FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA catalog, outbox FROM PUBLIC;
 
-GRANT USAGE ON SCHEMA catalog TO catalog_writer, feed_projector;
+GRANT USAGE ON SCHEMA catalog TO catalog_writer, feed_projector, feed_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA catalog TO catalog_writer;
-GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO feed_projector;
+GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO feed_projector, feed_reader;
 
-GRANT USAGE ON SCHEMA outbox TO outbox_publisher, feed_projector;
+GRANT USAGE ON SCHEMA outbox TO outbox_publisher, feed_projector, feed_reader;
+GRANT SELECT ON outbox.tick TO feed_reader;
 GRANT SELECT ON outbox.event, outbox.tick, outbox.event_id TO outbox_publisher, feed_projector;
 GRANT INSERT ON outbox.tick TO outbox_publisher, feed_projector;
 GRANT SELECT, INSERT, UPDATE ON outbox.checkpoint TO outbox_publisher, feed_projector;
@@ -1567,5 +1603,9 @@ GRANT EXECUTE ON FUNCTION outbox.renumber, outbox.requeue, outbox.open_epoch TO 
 GRANT SELECT ON outbox.stretch, outbox.watched TO outbox_publisher;
 GRANT SELECT, INSERT, UPDATE ON outbox.backfill TO outbox_publisher;
 GRANT EXECUTE ON FUNCTION outbox.rotate, outbox.retire, outbox.emit TO outbox_publisher;
+
+GRANT USAGE ON SCHEMA feed TO feed_projector, feed_reader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON feed.item, feed.state TO feed_projector;
+GRANT SELECT ON feed.item, feed.state TO feed_reader;
 
 COMMIT;
