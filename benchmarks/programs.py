@@ -67,7 +67,9 @@ async def started(
     log = servers.folder / f"{program[1]}.log"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
     environment |= {"DATABASE_URL": dsn, "REDIS_URL": servers.redis_url}
-    environment |= {"PUBLISHER_HTTP_ADDRESS": "127.0.0.1:0"} | settings
+    # The memory budget is out of the way: five million events are more than it lets stand.
+    environment |= {"PUBLISHER_HTTP_ADDRESS": "127.0.0.1:0", "STREAM_MAX_MEMORY_MB": "65536"}
+    environment |= settings
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: ASYNC220 - starts, and is waited for elsewhere
             [sys.executable, *program],
