@@ -1,0 +1,1 @@
+-- Statements of the snapshot server, in the order in which an event becomes an item and an item is sent.
