@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from outbox.checkpoints import Checkpoint
 from outbox.errors import CatalogStreamError, OutboxUnavailable, OutboxUnreadable
 from outbox.position import ORIGIN, Position
+from outbox.prefetch import read_ahead
 from publisher.board import UNKNOWN
 from publisher.errors import StreamBehind, StreamForeign
 from publisher.place import Place
-from publisher.prefetch import read_ahead
 from publisher.reports import BatchAppended, ForeignFound, SetAside
 
 if TYPE_CHECKING:

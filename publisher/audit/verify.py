@@ -11,11 +11,11 @@ from outbox import checkpoints, sql
 from outbox.connection import translated
 from outbox.errors import OutboxDamaged
 from outbox.position import ORIGIN, Position
+from outbox.prefetch import read_ahead
 from publisher.audit import accounts, sendable
 from publisher.audit.audit import Audit, Side
 from publisher.audit.comparison import Absence, Stretch
 from publisher.audit.span import just_before
-from publisher.prefetch import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from publisher.prefetch import read_ahead
+from outbox.prefetch import read_ahead
 
 
 class Source:
