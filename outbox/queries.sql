@@ -1,6 +1,17 @@
 -- name: make_tick
 SELECT * FROM outbox.make_tick($1, $2, $3, $4, $5, $6, $7);
 
+-- name: make_tick_to_see
+-- Together with the snapshot of the newest tick, whether it was made now or before, for another transaction to import.
+SELECT previous_ms, ms, events, exported FROM outbox.make_tick(settled_for => $1, export => true);
+
+-- name: events_in_tick
+SELECT events FROM outbox.tick WHERE ms = $1;
+
+-- name: see
+-- The only statement that takes no parameters: the name of a snapshot is PostgreSQL's own.
+SET TRANSACTION SNAPSHOT '{snapshot}';
+
 -- name: ticks_after
 SELECT ms, since, since_floor, late, snapshot, id_top, first, events, total_before
   FROM outbox.tick

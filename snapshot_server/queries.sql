@@ -1,1 +1,107 @@
 -- Statements of the snapshot server, in the order in which an event becomes an item and an item is sent.
+
+-- name: feed_state
+SELECT epoch, version, purged, series, episodes, digest, encoding FROM feed.state;
+
+-- name: items_known
+SELECT kind, id, i.version, i.ordinal, i.body IS NOT NULL AS is_live
+  FROM unnest($1::smallint[], $2::uuid[]) AS k (kind, id)
+  JOIN feed.item AS i USING (kind, id);
+
+-- name: item_bodies
+SELECT kind, id, i.body
+  FROM unnest($1::smallint[], $2::uuid[]) AS k (kind, id)
+  JOIN feed.item AS i USING (kind, id);
+
+-- name: items_live_after
+SELECT kind, id, version, ordinal
+  FROM feed.item
+ WHERE (kind, id) > ($1, $2) AND body IS NOT NULL
+ ORDER BY kind, id
+ LIMIT $3;
+
+-- name: write_items
+INSERT INTO feed.item (kind, id, version, ordinal, body, encoding)
+SELECT kind, id, version, ordinal, body, $6
+  FROM unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::integer[], $5::bytea[]) AS w (kind, id, version, ordinal, body)
+    ON CONFLICT (kind, id) DO UPDATE
+   SET version = excluded.version, ordinal = excluded.ordinal, body = excluded.body, encoding = excluded.encoding;
+
+-- name: write_feed_state
+INSERT INTO feed.state (epoch, version, purged, series, episodes, digest, encoding)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+    ON CONFLICT (single) DO UPDATE
+   SET epoch = excluded.epoch, version = excluded.version, purged = excluded.purged, series = excluded.series,
+       episodes = excluded.episodes, digest = excluded.digest, encoding = excluded.encoding, moved_at = clock_timestamp();
+
+-- name: move_projector
+SELECT outbox.move_checkpoint($1, $2, $3, $4, $5, 0, 0);
+
+-- name: make_touched
+-- Of a session, and emptied by each transaction: a large fan-out needs no memory of ours, and a small one no new table.
+CREATE TEMPORARY TABLE IF NOT EXISTS touched (
+    kind smallint NOT NULL, id uuid NOT NULL, version bigint NOT NULL, PRIMARY KEY (kind, id)
+) ON COMMIT DELETE ROWS;
+
+-- name: touch
+-- The numbers are those of Scope in affected.py. An item that several events touch stands at the last of them.
+INSERT INTO pg_temp.touched AS o (kind, id, version)
+  WITH touch AS MATERIALIZED (
+       SELECT scope, id, version FROM unnest($1::smallint[], $2::uuid[], $3::bigint[]) AS t (scope, id, version)
+  )
+SELECT kind, id, max(version)
+  FROM (
+       SELECT scope AS kind, id, version FROM touch WHERE scope IN (1, 2)
+        UNION ALL
+       SELECT 2, e.id, t.version FROM touch AS t JOIN catalog.episode AS e ON e.series_id = t.id WHERE t.scope = 1
+        UNION ALL
+       SELECT 2, e.id, t.version FROM touch AS t JOIN catalog.episode AS e ON e.season_id = t.id WHERE t.scope = 3
+        UNION ALL
+       SELECT 1, s.id, t.version FROM touch AS t JOIN catalog.series AS s ON s.category_id = t.id WHERE t.scope = 4
+        UNION ALL
+       SELECT 2, e.id, t.version
+         FROM touch AS t JOIN catalog.series AS s ON s.category_id = t.id JOIN catalog.episode AS e ON e.series_id = s.id
+        WHERE t.scope = 4
+       ) AS item (kind, id, version)
+ GROUP BY kind, id
+    ON CONFLICT (kind, id) DO UPDATE SET version = greatest(o.version, excluded.version);
+
+-- name: index_touched
+CREATE INDEX IF NOT EXISTS touched_in_order ON pg_temp.touched (version, kind, id);
+
+-- name: touched_after
+SELECT kind, id, version
+  FROM pg_temp.touched
+ WHERE (version, kind, id) > ($1, $2, $3)
+ ORDER BY version, kind, id
+ LIMIT $4;
+
+-- name: series_ids_after
+SELECT id FROM catalog.series WHERE id > $1 ORDER BY id LIMIT $2;
+
+-- name: episode_ids_after
+SELECT id FROM catalog.episode WHERE id > $1 ORDER BY id LIMIT $2;
+
+-- name: outdated_after
+-- Items that an earlier version of the encoder made.
+SELECT kind, id, version, ordinal
+  FROM feed.item
+ WHERE (kind, id) > ($1, $2) AND body IS NOT NULL AND encoding <> $3
+ ORDER BY kind, id
+ LIMIT $4;
+
+-- name: purge
+-- The newest removals stay: only those older than so many seconds go, the oldest first, some at a time.
+WITH gone AS (
+     DELETE FROM feed.item
+      WHERE (kind, id) IN (SELECT kind, id FROM feed.item
+                            WHERE body IS NULL AND version < (extract(epoch FROM clock_timestamp() - $1::interval) * 1000)::bigint << 20
+                            ORDER BY version LIMIT $2)
+  RETURNING version
+)
+UPDATE feed.state SET purged = greatest(purged, (SELECT max(version) FROM gone))
+ WHERE EXISTS (SELECT FROM gone)
+RETURNING (SELECT count(*) FROM gone);
+
+-- name: holds_lease
+SELECT true FROM outbox.lease WHERE name = $1 AND holder = $2 AND epoch = $3 FOR UPDATE;
