@@ -1,1 +1,1 @@
-"""The snapshot server: a projector keeps the catalog as encoded items, a gRPC service sends them."""
+"""The snapshot server: a projector keeps the catalog as encoded items, a service sends them."""
