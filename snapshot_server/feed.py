@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
-from uuid import UUID
 
 from outbox import sql
 from outbox.connection import translated
@@ -15,6 +14,7 @@ from snapshot_server.digest import item_digest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from uuid import UUID
 
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
@@ -73,7 +73,9 @@ async def load_state(pool: asyncpg.Pool) -> State | None:
     """What the feed is; None before it was built. Raises OutboxUnavailable."""
     with translated():
         row = await pool.fetchrow(_SQL["feed_state"])
-    return State(**row | {"digest": row["digest"] % _U64}) if row else None
+    if row is None:
+        return None
+    return State(**dict(row) | {"digest": row["digest"] % _U64})
 
 
 async def purge(pool: asyncpg.Pool, lease: Lease, *, keep_s: float) -> int:

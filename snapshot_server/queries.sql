@@ -105,3 +105,59 @@ RETURNING (SELECT count(*) FROM gone);
 
 -- name: holds_lease
 SELECT true FROM outbox.lease WHERE name = $1 AND holder = $2 AND epoch = $3 FOR UPDATE;
+
+-- name: feed_place
+-- How far the feed is behind the newest tick; one row, whatever there is.
+WITH state AS MATERIALIZED (
+     SELECT version, version >> 20 AS ms, series, episodes FROM feed.state
+)
+SELECT s.version, coalesce(s.series, 0) AS series, coalesce(s.episodes, 0) AS episodes,
+       (n.ms + ((n.events - 1) >> 20)) << 20 | ((n.events - 1) & 1048575) AS newest,
+       coalesce(n.total_before + n.events - coalesce(r.total, first.total_before), 0) AS lag_events,
+       greatest(extract(epoch FROM clock_timestamp())::float8 - next.ms / 1000.0::float8, 0) AS lag_s
+  FROM (SELECT) AS one
+  LEFT JOIN state AS s ON true
+  LEFT JOIN LATERAL (SELECT ms, events, total_before FROM outbox.tick ORDER BY ms DESC LIMIT 1) AS n ON true
+  LEFT JOIN LATERAL (SELECT total_before FROM outbox.tick ORDER BY ms LIMIT 1) AS first ON true
+  LEFT JOIN LATERAL (SELECT total_before + events AS total FROM outbox.tick WHERE ms <= s.ms ORDER BY ms DESC LIMIT 1) AS r ON true
+  LEFT JOIN LATERAL (SELECT ms FROM outbox.tick WHERE ms > coalesce(s.ms, -1) ORDER BY ms LIMIT 1) AS next ON true;
+
+-- name: feed_overview
+-- For people: the index of removals is small, and leases are two rows.
+SELECT (SELECT count(*) FROM feed.item WHERE body IS NULL) AS removals,
+       s.purged, s.encoding, extract(epoch FROM clock_timestamp() - s.moved_at)::float8 AS moved_s
+  FROM (SELECT) AS one LEFT JOIN feed.state AS s ON true;
+
+-- name: projector_lease
+SELECT l.holder, extract(epoch FROM l.expires_at - clock_timestamp())::float8 AS expires_in_s,
+       (SELECT count(*) FROM outbox.member AS m WHERE m.kind = $2 AND m.expires_at > clock_timestamp()) AS members
+  FROM outbox.lease AS l
+ WHERE l.name = $1;
+
+-- name: series_rows
+-- Columns in the order of Series and Category in catalog.py. Whoever may see a series is said here and in episode_rows.
+SELECT s.id, s.slug, s.title, s.synopsis, s.hero_image_url, s.banner_image_url, s.tags, s.release_date,
+       c.id AS category_id, c.slug, c.name, c.deleted_at
+  FROM unnest($1::uuid[]) AS k (id)
+  JOIN catalog.series AS s ON s.id = k.id
+  LEFT JOIN catalog.category AS c ON c.id = s.category_id
+ WHERE s.status = 'PUBLISHED' AND s.visibility = 'PUBLIC' AND s.deleted_at IS NULL;
+
+-- name: episode_rows
+-- Columns in the order of Episode, Season and Asset in catalog.py.
+SELECT e.id, e.slug, e.series_id, e.season_id, e.title, e.synopsis, e.duration_seconds, e.published_at, e.availability_start,
+       e.availability_end, e.hero_image_url, e.default_thumbnail_url, e.captions, e.tags,
+       n.id AS season_key, n.series_id AS season_series_id, n.sequence_number, n.title, n.deleted_at,
+       a.id AS asset_id, a.status, a.manifest_url, a.default_thumbnail_url, a.deleted_at
+  FROM unnest($1::uuid[]) AS k (id)
+  JOIN catalog.episode AS e ON e.id = k.id
+  JOIN catalog.series AS s ON s.id = e.series_id
+  LEFT JOIN catalog.season AS n ON n.id = e.season_id
+  LEFT JOIN catalog.media_asset AS a ON a.episode_id = e.id
+ WHERE e.status = 'PUBLISHED' AND e.visibility = 'PUBLIC' AND e.deleted_at IS NULL
+   AND s.status = 'PUBLISHED' AND s.visibility = 'PUBLIC' AND s.deleted_at IS NULL;
+
+-- name: variant_rows
+SELECT v.media_asset_id, v.label, v.width, v.height, v.bitrate_kbps, v.codec, v.frame_rate
+  FROM unnest($1::uuid[]) AS k (id)
+  JOIN catalog.media_asset_variant AS v ON v.media_asset_id = k.id;
