@@ -1,0 +1,1 @@
+"""What on-call types about the feed."""

@@ -1,0 +1,136 @@
+"""One server process: what it is made of, and the order in which that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import structlog
+from grpclib.health.check import ServiceStatus
+from grpclib.health.service import OVERALL, Health
+from grpclib.reflection.service import ServerReflection
+
+from outbox.leases import Member
+from snapshot_server.codec import FeedCodec
+from snapshot_server.connections import projector_pool
+from snapshot_server.catalog import Issue
+from snapshot_server.projector import LEASE, Projector
+from snapshot_server.service import ContentService
+from snapshot_server.serving import http, pools
+from snapshot_server.serving.calls import Calls
+from snapshot_server.serving.draining import drain
+from snapshot_server.serving.metrics import Metrics
+from snapshot_server.serving.server import GrpcServer
+from snapshot_server.serving.tls import Certificates
+from snapshot_server.serving.watch import FeedWatch
+
+if TYPE_CHECKING:
+    import asyncpg
+    from grpclib._typing import IServable
+
+    from snapshot_server.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_SECONDS_IN_A_DAY = 86_400
+
+
+async def serve(settings: Settings, stop: asyncio.Event, *, shared: bool = False) -> None:
+    """Serve, and take part in projecting, until *stop* is set; then drain.
+
+    *shared*: beside other processes at the same port. Raises BadSetting, or whatever ends a part.
+    """
+    certificates = Certificates(settings.tls) if settings.tls else None
+    stop_the_rest, stop_projecting = asyncio.Event(), asyncio.Event()
+    async with AsyncExitStack() as opened:
+        bulk = await opened.enter_async_context(pools.bulk(settings.database_url))
+        unary = await opened.enter_async_context(pools.unary(settings.database_url))
+        metrics = Metrics(issues=list(Issue))
+        service = ContentService(bulk, unary, settings.limits, metrics.served)
+        metrics.expect(service.__mapping__())
+        status = ServiceStatus()
+        server = GrpcServer(_services(service, status, reflection=settings.reflection), FeedCodec())
+        calls = Calls(settings.tokens, metrics)
+        calls.of(server)
+        metrics.connected(lambda: len(server.connections))
+        watch = FeedWatch(unary, metrics, status.set, max_lag_s=settings.ready_max_lag_s)
+        await opened.enter_async_context(http.serving(settings.http_address, metrics, watch.health))
+        tls = certificates.context if certificates else None
+        address = await server.listen(settings.address, tls=tls, shared=shared)
+        log.info("server.started", address=str(address), pid=os.getpid(), tls=tls is not None)
+        if settings.tokens is None:
+            log.warning("server.open_to_all", address=str(address))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                parts = {"watch": tasks.create_task(watch.run(stop_the_rest))}
+                if certificates:
+                    parts["tls"] = tasks.create_task(certificates.watch(stop_the_rest))
+                if settings.projector:
+                    pool = await opened.enter_async_context(projector_pool(settings.database_url))
+                    projector = _projector(settings, pool, metrics)
+                    parts["projector"] = tasks.create_task(projector.run(stop_projecting))
+                watch.parts = parts
+                await stop.wait()
+                watch.parts = {}
+                # Whoever takes over begins while clients are still led out here.
+                stop_projecting.set()
+                await drain(
+                    server, service, calls, not_serving=watch.drain, within_s=settings.drain_s
+                )
+                stop_the_rest.set()
+        except BaseExceptionGroup as group:
+            raise first_of(group) from group
+    log.info("server.stopped", pid=os.getpid())
+
+
+async def project(settings: Settings, stop: asyncio.Event) -> None:
+    """Take part in projecting until *stop* is set, and serve nothing but health and metrics."""
+    metrics, stop_the_rest = Metrics(issues=list(Issue)), asyncio.Event()
+    async with AsyncExitStack() as opened:
+        pool = await opened.enter_async_context(projector_pool(settings.database_url))
+        watch = FeedWatch(pool, metrics, lambda _: None, max_lag_s=settings.ready_max_lag_s)
+        await opened.enter_async_context(http.serving(settings.http_address, metrics, watch.health))
+        projector = _projector(settings, pool, metrics)
+        log.info("projector.started", pid=os.getpid())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(watch.run(stop_the_rest))
+                watch.parts = {"watch": watching}
+                await projector.run(stop)
+                stop_the_rest.set()
+        except BaseExceptionGroup as group:
+            raise first_of(group) from group
+    log.info("projector.stopped", pid=os.getpid())
+
+
+def first_of(group: BaseExceptionGroup) -> BaseException:
+    """What was raised first, without the groups that tasks wrap it in."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _services(
+    service: ContentService, status: ServiceStatus, *, reflection: bool
+) -> list[IServable]:
+    services: list[IServable] = [service, Health({service: [status], OVERALL: [status]})]
+    # From google's default pool, where the messages of health are too.
+    return ServerReflection.extend(services) if reflection else services
+
+
+def _projector(settings: Settings, pool: asyncpg.Pool, metrics: Metrics) -> Projector:
+    return Projector(
+        pool,
+        _this_process(),
+        keep_removals_s=settings.tombstone_days * _SECONDS_IN_A_DAY,
+        observe=metrics.projected,
+    )
+
+
+def _this_process() -> Member:
+    host = socket.gethostname()
+    holder = f"{host}/{os.getpid()}/{secrets.token_hex(4)}"
+    return Member(kind=LEASE, holder=holder, host=host, pid=os.getpid())
