@@ -66,7 +66,7 @@ async def items(connection: asyncpg.Connection) -> Items:
 
 async def assert_state_agrees(connection: asyncpg.Connection) -> None:
     """The counts and the digest in feed.state are those of the items."""
-    state = await connection.fetchrow("SELECT * FROM feed.state")
+    [state] = await connection.fetch("SELECT * FROM feed.state")
     live = await connection.fetch("SELECT kind, id, version FROM feed.item WHERE body IS NOT NULL")
     assert state["series"] == sum(row["kind"] == 1 for row in live)
     assert state["episodes"] == sum(row["kind"] == 2 for row in live)

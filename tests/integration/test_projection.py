@@ -6,33 +6,44 @@ import asyncpg
 import pytest
 from projecting import assert_state_agrees, items, projecting
 
-_CATALOG = """
-INSERT INTO catalog.category (id, slug, name) VALUES ('00000000-0000-0000-0000-0000000000c1', 'drama', 'Drama');
+
+def named(letters: str) -> UUID:
+    return UUID(f"00000000-0000-0000-0000-0000000000{letters}")
+
+
+CATEGORY, SEASON, S1, S2, E1, E2, E3 = map(named, ("c1", "d1", "a1", "a2", "e1", "e2", "e3"))
+
+_CATEGORY = "INSERT INTO catalog.category (id, slug, name) VALUES ($1, 'drama', 'Drama')"
+_SERIES = """
 INSERT INTO catalog.series (id, slug, title, category_id, status, visibility)
-SELECT ('00000000-0000-0000-0000-0000000000a' || n)::uuid, 's' || n, 'Series ' || n,
-       '00000000-0000-0000-0000-0000000000c1', 'PUBLISHED', 'PUBLIC' FROM generate_series(1, 2) AS n;
-INSERT INTO catalog.season (id, series_id, sequence_number, title)
-VALUES ('00000000-0000-0000-0000-0000000000d1', '00000000-0000-0000-0000-0000000000a1', 1, 'First');
-INSERT INTO catalog.episode (id, slug, series_id, season_id, title, status, visibility)
-SELECT ('00000000-0000-0000-0000-0000000000e' || n)::uuid, 'e' || n, '00000000-0000-0000-0000-0000000000a1',
-       '00000000-0000-0000-0000-0000000000d1', 'Episode ' || n, 'PUBLISHED', 'PUBLIC' FROM generate_series(1, 3) AS n;
-INSERT INTO catalog.media_asset (id, episode_id, manifest_url, status)
-VALUES ('00000000-0000-0000-0000-0000000000f1', '00000000-0000-0000-0000-0000000000e1', 'https://cdn.example.com/1.m3u8', 'READY');
-INSERT INTO catalog.media_asset_variant (media_asset_id, label, width, height, bitrate_kbps, codec)
-VALUES ('00000000-0000-0000-0000-0000000000f1', '720p', 1280, 720, 3000, 'h264');
+SELECT id, 's' || n, 'Series ' || n, $2, 'PUBLISHED', 'PUBLIC'
+  FROM unnest($1::uuid[]) WITH ORDINALITY AS s (id, n)
 """
-
-
-def named(letter: str) -> UUID:
-    return UUID(f"00000000-0000-0000-0000-0000000000{letter}")
-
-
-S1, S2, E1, E2, E3 = map(named, ("a1", "a2", "e1", "e2", "e3"))
+_SEASON = """
+INSERT INTO catalog.season (id, series_id, sequence_number, title) VALUES ($1, $2, 1, 'First')
+"""
+_EPISODES = """
+INSERT INTO catalog.episode (id, slug, series_id, season_id, title, status, visibility)
+SELECT id, 'e' || n, $2, $3, 'Episode ' || n, 'PUBLISHED', 'PUBLIC'
+  FROM unnest($1::uuid[]) WITH ORDINALITY AS e (id, n)
+"""
+_ASSET = """
+  WITH asset AS (
+       INSERT INTO catalog.media_asset (episode_id, manifest_url, status)
+       VALUES ($1, 'https://cdn.example.com/1.m3u8', 'READY') RETURNING id
+  )
+INSERT INTO catalog.media_asset_variant (media_asset_id, label, width, height, bitrate_kbps, codec)
+SELECT id, '720p', 1280, 720, 3000, 'h264' FROM asset
+"""
 
 
 @pytest.fixture
 async def catalog(connection: asyncpg.Connection) -> asyncpg.Connection:
-    await connection.execute(_CATALOG)
+    await connection.execute(_CATEGORY, CATEGORY)
+    await connection.execute(_SERIES, [S1, S2], CATEGORY)
+    await connection.execute(_SEASON, SEASON, S1)
+    await connection.execute(_EPISODES, [E1, E2, E3], S1, SEASON)
+    await connection.execute(_ASSET, E1)
     return connection
 
 
@@ -63,13 +74,25 @@ async def test_the_first_pass_builds_the_feed_from_the_tables(
         ("UPDATE catalog.media_asset_variant SET bitrate_kbps = 1", {E1}),
         ("DELETE FROM catalog.media_asset_variant", {E1}),
         ("DELETE FROM catalog.media_asset", {E1}),
-        ("UPDATE catalog.media_asset SET episode_id = '%s'" % E2, {E1, E2}),
+        (
+            (
+                "UPDATE catalog.media_asset"
+                " SET episode_id = (SELECT id FROM catalog.episode WHERE slug = 'e2')"
+            ),
+            {E1, E2},
+        ),
         ("UPDATE catalog.season SET deleted_at = now()", {E1, E2, E3}),
         ("UPDATE catalog.category SET deleted_at = now()", {S1, S2, E1, E2, E3}),
-        ("UPDATE catalog.episode SET series_id = '%s', season_id = NULL WHERE slug = 'e2'" % S2, {E2}),
+        (
+            (
+                "UPDATE catalog.episode SET season_id = NULL,"
+                " series_id = (SELECT id FROM catalog.series WHERE slug = 's2') WHERE slug = 'e2'"
+            ),
+            {E2},
+        ),
         ("UPDATE catalog.series SET updated_at = now()", set()),
     ],
-)  # fmt: skip
+)
 async def test_an_event_touches_the_items_that_hold_what_it_changed(
     catalog: asyncpg.Connection, database: str, write: str, touched: set[UUID]
 ) -> None:
@@ -158,7 +181,8 @@ async def test_the_version_is_that_of_the_event(catalog: asyncpg.Connection, dat
     assert len({row["ordinal"] for row in ordinals}) == 3
 
 
-async def test_nothing_new_moves_nothing(catalog: asyncpg.Connection, database: str) -> None:
+@pytest.mark.usefixtures("catalog")
+async def test_nothing_new_moves_nothing(database: str) -> None:
     async with projecting(database) as follow:
         await follow()
         assert await follow() is None
@@ -180,5 +204,5 @@ async def test_the_checkpoint_moves_with_the_feed(
     async with projecting(database) as follow:
         done = await follow()
 
-    row = await catalog.fetchrow("SELECT ms, seq FROM outbox.checkpoint WHERE name = 'projector'")
+    [row] = await catalog.fetch("SELECT ms, seq FROM outbox.checkpoint WHERE name = 'projector'")
     assert (row["ms"], row["seq"]) == (done.position.ms, done.position.seq)
