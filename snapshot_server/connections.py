@@ -30,5 +30,27 @@ def projector_pool(database_url: str) -> asyncpg.Pool:
     )
 
 
+def bulk_pool(database_url: str) -> asyncpg.Pool:
+    """For the pages of syncs. Few do: a connection is held while a page is read, and not sent."""
+    return _reading_pool(database_url, "catalog-snapshot-bulk", max_size=4)
+
+
+def unary_pool(database_url: str) -> asyncpg.Pool:
+    """For all that is small and must not wait for a page."""
+    return _reading_pool(database_url, "catalog-snapshot", max_size=8)
+
+
+def _reading_pool(database_url: str, name: str, *, max_size: int) -> asyncpg.Pool:
+    return asyncpg.create_pool(
+        database_url,
+        min_size=0,
+        max_size=max_size,
+        timeout=_CONNECT_TIMEOUT_S,
+        command_timeout=_COMMAND_TIMEOUT_S,
+        reset=leave_as_it_is,
+        server_settings=connection.SETTINGS | {"application_name": name},
+    )
+
+
 async def leave_as_it_is(_: asyncpg.Connection) -> None:
     """Nothing to reset: we leave no state behind, and a reset is a round trip for each call."""

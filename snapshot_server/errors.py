@@ -41,15 +41,15 @@ class DatabaseChanged(SnapshotError):
     """This is not the database that published before: make reanchor, or connect to that one."""
 
 
-class AtLeastMalformed(SnapshotError):
+class AtLeastMalformed(CursorRefused):
     """at_least is not the ID of an event."""
 
 
-class AtLeastFuture(SnapshotError):
+class AtLeastFuture(CursorRefused):
     """at_least lies beyond the newest event."""
 
 
-class AtLeastAbandoned(SnapshotError):
+class AtLeastAbandoned(CursorRefused):
     """at_least is of a history that was abandoned."""
 
 

@@ -161,3 +161,66 @@ SELECT e.id, e.slug, e.series_id, e.season_id, e.title, e.synopsis, e.duration_s
 SELECT v.media_asset_id, v.label, v.width, v.height, v.bitrate_kbps, v.codec, v.frame_rate
   FROM unnest($1::uuid[]) AS k (id)
   JOIN catalog.media_asset_variant AS v ON v.media_asset_id = k.id;
+
+-- name: feed_page
+-- State and page in one statement, so that they are of one position. $1: what the cursor has seen; $2, $3: where it is;
+-- $4: its start. The bodies of a page are put together here: as rows they would cost the reader more than all the rest.
+-- What does not fit into $6 bytes is left for the next page; a larger item travels alone, unless it has more than $7.
+SELECT s.version, s.purged, s.series, s.episodes, s.digest,
+       EXISTS (SELECT FROM outbox.epoch AS e
+                WHERE e.number > s.epoch AND (s.version >> 20, s.version & 1048575) > (e.after_ms, e.after_seq)
+                  AND (s.version >> 20, s.version & 1048575) <= (e.until_ms, e.until_seq)) AS is_stale,
+       EXISTS (SELECT FROM outbox.epoch AS e
+                WHERE ($1::bigint >> 20, $1 & 1048575) > (e.after_ms, e.after_seq)
+                  AND ($1 >> 20, $1 & 1048575) <= (e.until_ms, e.until_seq)) AS is_abandoned,
+       p.*
+  FROM feed.state AS s
+ CROSS JOIN LATERAL (
+       SELECT count(*) AS found,
+              count(*) FILTER (WHERE fits) AS taken,
+              count(body) FILTER (WHERE fits) AS items,
+              max(ARRAY[n.version, n.ordinal]) FILTER (WHERE fits) AS last,
+              string_agg(body, '') FILTER (WHERE fits AND size <= $7::bigint) AS bodies,
+              max(format('%s %s', kind, id)) FILTER (WHERE fits AND size > $7) AS too_large,
+              array_agg(kind) FILTER (WHERE fits AND body IS NULL) AS removed_kinds,
+              array_agg(id) FILTER (WHERE fits AND body IS NULL) AS removed_ids,
+              array_agg(n.version) FILTER (WHERE fits AND body IS NULL) AS removed_versions
+         FROM (SELECT m.*, number = 1 OR running <= $6::bigint AS fits
+                 FROM (SELECT i.*, row_number() OVER w AS number, sum(size) OVER w AS running
+                         FROM (SELECT f.kind, f.id, f.version, f.ordinal, f.body,
+                                      -- A removal takes about 80 bytes.
+                                      CASE WHEN f.body IS NULL THEN 80 ELSE octet_length(f.body) END AS size
+                                 FROM feed.item AS f
+                                WHERE (f.version, f.ordinal) > ($2::bigint, $3::integer)
+                                  AND (f.body IS NOT NULL OR f.version > coalesce($4::bigint, s.version))
+                                ORDER BY f.version, f.ordinal
+                                LIMIT $5::bigint) AS i
+                       WINDOW w AS (ORDER BY i.version, i.ordinal ROWS UNBOUNDED PRECEDING)) AS m) AS n
+       ) AS p
+ WHERE s.single;
+
+-- name: feed_version
+-- Null where the feed is of a history that was abandoned.
+SELECT CASE WHEN NOT EXISTS (
+                SELECT FROM outbox.epoch AS e
+                 WHERE e.number > s.epoch AND (s.version >> 20, s.version & 1048575) > (e.after_ms, e.after_seq)
+                   AND (s.version >> 20, s.version & 1048575) <= (e.until_ms, e.until_seq)) THEN s.version END
+  FROM feed.state AS s
+ WHERE s.single;
+
+-- name: standing
+-- Of a position: whether it was abandoned, and between which others it should lie.
+SELECT (SELECT s.purged FROM feed.state AS s WHERE s.single) AS purged,
+       greatest((SELECT s.version FROM feed.state AS s WHERE s.single),
+                (SELECT (t.ms << 20) + t.events - 1 FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1), 0) AS newest,
+       EXISTS (SELECT FROM outbox.epoch AS e
+                WHERE ($1::bigint >> 20, $1 & 1048575) > (e.after_ms, e.after_seq)
+                  AND ($1 >> 20, $1 & 1048575) <= (e.until_ms, e.until_seq)) AS is_abandoned;
+
+-- name: video
+SELECT e.id, e.title, e.synopsis, e.duration_seconds, s.owner_id, e.published_at, e.visibility::text, e.tags,
+       e.default_thumbnail_url, a.default_thumbnail_url AS asset_thumbnail_url
+  FROM catalog.episode AS e
+  JOIN catalog.series AS s ON s.id = e.series_id
+  LEFT JOIN catalog.media_asset AS a ON a.episode_id = e.id AND a.deleted_at IS NULL
+ WHERE e.id = $1 AND e.deleted_at IS NULL;
