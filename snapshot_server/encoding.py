@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from content_proto import content_pb2 as wire
@@ -24,17 +26,18 @@ _LAST_SEQ = (1 << _SEQ_BITS) - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = _EPOCH.toordinal()
 _DAY_S = 86400
+_SEVEN_BITS, _GOES_ON = 0x7F, 0x80
+_SIZE = attrgetter("height", "bitrate_kbps", "label")
 # Numbers are not looked at, and Python refuses whole ones of more than 4300 digits.
 _JSON = json.JSONDecoder(parse_int=float)
 
 
 def encoded_series(series: Series, category: Category | None, *, version: int) -> bytes:
     """The item of a series as it stands in a chunk: tag, length and CatalogFeedItem."""
-    chunk = wire.CatalogSnapshotChunk()
-    item = chunk.items.add()
+    item = wire.CatalogFeedItem()
     _put_head(item, wire.ITEM_KIND_SERIES, series, version)
     item.series.CopyFrom(series_message(series, category))
-    return chunk.SerializeToString()
+    return _framed(item.SerializeToString())
 
 
 def encoded_episode(  # noqa: PLR0913
@@ -50,8 +53,7 @@ def encoded_episode(  # noqa: PLR0913
 
     *series* comes from series_message(), once for all episodes of the series.
     """
-    chunk = wire.CatalogSnapshotChunk()
-    item = chunk.items.add()
+    item = wire.CatalogFeedItem()
     _put_head(item, wire.ITEM_KIND_EPISODE, episode, version)
     if (thumbnail := thumbnail_of(episode, asset)) is not None:
         item.default_thumbnail_url = thumbnail
@@ -70,7 +72,7 @@ def encoded_episode(  # noqa: PLR0913
         _put_playback(item.playback, asset, variants)
     if episode.captions != "{}":
         _put_captions(item.localization, episode.captions)
-    return chunk.SerializeToString()
+    return _framed(item.SerializeToString())
 
 
 def series_message(series: Series, category: Category | None) -> wire.Series:
@@ -90,6 +92,17 @@ def series_message(series: Series, category: Category | None) -> wire.Series:
     if series.release_date not in (None, date.min, date.max):
         message.release_date.seconds = (series.release_date.toordinal() - _EPOCH_DAY) * _DAY_S
     return message
+
+
+def _framed(item: bytes) -> bytes:
+    """As field 1 of a chunk."""
+    framed = bytearray(b"\x0a")
+    rest = len(item)
+    while rest > _SEVEN_BITS:
+        framed.append(rest & _SEVEN_BITS | _GOES_ON)
+        rest >>= 7
+    framed.append(rest)
+    return bytes(framed + item)
 
 
 def _put_head(
@@ -121,7 +134,14 @@ def _put_playback(message: wire.Playback, asset: Asset, variants: Iterable[Varia
         message.manifest_url = asset.manifest_url
     if asset.default_thumbnail_url is not None:
         message.default_thumbnail_url = asset.default_thumbnail_url
-    for variant in sorted(variants, key=lambda v: (v.height, v.bitrate_kbps, v.label)):
+    message.MergeFromString(_renditions(tuple(variants)))
+
+
+@lru_cache(4096)
+def _renditions(variants: tuple[Variant, ...]) -> bytes:
+    """Field 4 of a Playback. Few ladders serve many videos."""
+    message = wire.Playback()
+    for variant in sorted(variants, key=_SIZE):
         rendition = message.variants.add()
         rendition.label = variant.label
         rendition.width = variant.width
@@ -130,6 +150,7 @@ def _put_playback(message: wire.Playback, asset: Asset, variants: Iterable[Varia
         rendition.codec = variant.codec
         if variant.frame_rate is not None:
             rendition.frame_rate = float(variant.frame_rate)
+    return message.SerializeToString()
 
 
 def _put_captions(message: wire.Localization, captions: str) -> None:
@@ -139,14 +160,19 @@ def _put_captions(message: wire.Localization, captions: str) -> None:
     except RecursionError:
         # PostgreSQL takes what is nested deeper; the item is worth more than its captions.
         return
-    for language, value in sorted(by_language.items()):
-        caption = message.captions.add(language=language)
-        message.available_languages.append(language)
-        told = value if isinstance(value, dict) else {"url": value}
-        if isinstance(label := told.get("label"), str):
-            caption.label = label
-        if isinstance(url := told.get("url"), str):
-            caption.url = url
+    languages = sorted(by_language)
+    for language in languages:
+        caption = message.captions.add()
+        caption.language = language
+        value = by_language[language]
+        if isinstance(value, str):
+            caption.url = value
+        elif isinstance(value, dict):
+            if isinstance(label := value.get("label"), str):
+                caption.label = label
+            if isinstance(url := value.get("url"), str):
+                caption.url = url
+    message.available_languages.extend(languages)
 
 
 def _put_time(message: Timestamp, at: datetime) -> None:
