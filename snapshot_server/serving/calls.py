@@ -42,6 +42,8 @@ class Calls:
         self._tokens = tokens
         self._counting = counting
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._answering: set[asyncio.Task[Any]] = set()
+        """Handled, and their trailers are not sent yet: a client that reads slowly has to."""
         self._refused = False
 
     def of(self, server: Server) -> None:
@@ -50,17 +52,17 @@ class Calls:
 
     @property
     def under_way(self) -> int:
-        """Those whose last byte was not handed to their connection yet."""
+        """Also those that have not sent a request yet."""
         return len(self._under_way)
 
     def refuse(self) -> None:
         """Begin none from now on; those under way go on."""
         self._refused = True
 
-    async def none(self) -> None:
-        """Return when none is under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+    async def answered(self) -> None:
+        """Return when the answers of all that were handled are on their way."""
+        if self._answering:
+            await asyncio.wait(self._answering)
 
     async def _begin(self, event: RecvRequest) -> None:
         """Runs when a request's headers are there, before its message is read or decoded."""
@@ -76,10 +78,7 @@ class Calls:
         if self._refused:
             self._counting.call_refused(method, Status.UNAVAILABLE.name)
             raise GRPCError(Status.UNAVAILABLE, "this server is shutting down: call another")
-        task = asyncio.current_task()
-        if task is not None:
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+        _until_done(self._under_way)
         event.method_func = self._counted(method, event.method_func, event.deadline)
 
     def _counted(
@@ -100,7 +99,15 @@ class Calls:
                 code = Status.DEADLINE_EXCEEDED if is_late else Status.CANCELLED
                 raise
             finally:
+                _until_done(self._answering)
                 took_s = time.perf_counter() - began
                 self._counting.call_ended(method, code.name, took_s=took_s)
 
         return counted
+
+
+def _until_done(tasks: set[asyncio.Task[Any]]) -> None:
+    """Have the running task in *tasks* for as long as it runs."""
+    if task := asyncio.current_task():
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)

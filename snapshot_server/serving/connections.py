@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from grpclib.config import Configuration
     from grpclib.protocol import Stream
     from h2.config import H2Configuration
+    from h2.connection import H2Connection
 
 log = structlog.get_logger(__name__)
 
 _IGNORED = (UnknownFrameReceived, AlternativeServiceAvailable)
 """What HTTP/2 says must be ignored; grpclib would break the connection off."""
+
+_MAX_FRAME_BYTES = (1 << 14) + 9
+"""What HTTP/2 allows a client, unless it is told otherwise; and it is not."""
 
 
 class ClientConnection(H2Protocol):
@@ -60,6 +64,9 @@ class ClientConnection(H2Protocol):
         except Exception as exc:  # noqa: BLE001 - h2 and hpack raise what they like at garbage
             log.debug("connection.garbage", error=repr(exc))
             self.processor.close("not HTTP/2")
+        # h2 looks at the length of a frame only when it has all of it, and that may be 16 MiB.
+        if len(self._h2.incoming_buffer._data) > _MAX_FRAME_BYTES:  # noqa: SLF001
+            self.processor.close("a frame that is too large")
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """It is over, whoever ended it."""
@@ -71,8 +78,13 @@ class ClientConnection(H2Protocol):
         if self._goodbye or self._transport is None or self._transport.is_closing():
             return
         self._goodbye = True
-        self.connection._connection.close_connection()  # noqa: SLF001 - grpclib has no way to say it
+        self._h2.close_connection()
         self.connection.flush()
+
+    @property
+    def _h2(self) -> H2Connection:
+        connection: H2Connection = self.connection._connection  # noqa: SLF001 - the only way to it
+        return connection
 
     @property
     def has_all(self) -> bool:

@@ -15,9 +15,9 @@ from grpclib.health.service import OVERALL, Health
 from grpclib.reflection.service import ServerReflection
 
 from outbox.leases import Member
-from snapshot_server.codec import FeedCodec
-from snapshot_server.connections import projector_pool
 from snapshot_server.catalog import Issue
+from snapshot_server.codec import ContentCodec
+from snapshot_server.connections import projector_pool
 from snapshot_server.projector import LEASE, Projector
 from snapshot_server.service import ContentService
 from snapshot_server.serving import http, pools
@@ -26,7 +26,7 @@ from snapshot_server.serving.draining import drain
 from snapshot_server.serving.metrics import Metrics
 from snapshot_server.serving.server import GrpcServer
 from snapshot_server.serving.tls import Certificates
-from snapshot_server.serving.watch import FeedWatch
+from snapshot_server.serving.watch import HealthWatch
 
 if TYPE_CHECKING:
     import asyncpg
@@ -53,11 +53,13 @@ async def serve(settings: Settings, stop: asyncio.Event, *, shared: bool = False
         service = ContentService(bulk, unary, settings.limits, metrics.served)
         metrics.expect(service.__mapping__())
         status = ServiceStatus()
-        server = GrpcServer(_services(service, status, reflection=settings.reflection), FeedCodec())
+        server = GrpcServer(
+            _services(service, status, reflection=settings.reflection), ContentCodec()
+        )
         calls = Calls(settings.tokens, metrics)
         calls.of(server)
         metrics.connected(lambda: len(server.connections))
-        watch = FeedWatch(unary, metrics, status.set, max_lag_s=settings.ready_max_lag_s)
+        watch = HealthWatch(unary, metrics, status.set, max_lag_s=settings.ready_max_lag_s)
         await opened.enter_async_context(http.serving(settings.http_address, metrics, watch.health))
         tls = certificates.context if certificates else None
         address = await server.listen(settings.address, tls=tls, shared=shared)
@@ -92,7 +94,7 @@ async def project(settings: Settings, stop: asyncio.Event) -> None:
     metrics, stop_the_rest = Metrics(issues=list(Issue)), asyncio.Event()
     async with AsyncExitStack() as opened:
         pool = await opened.enter_async_context(projector_pool(settings.database_url))
-        watch = FeedWatch(pool, metrics, lambda _: None, max_lag_s=settings.ready_max_lag_s)
+        watch = HealthWatch(pool, metrics, lambda _: None, max_lag_s=settings.ready_max_lag_s)
         await opened.enter_async_context(http.serving(settings.http_address, metrics, watch.health))
         projector = _projector(settings, pool, metrics)
         log.info("projector.started", pid=os.getpid())

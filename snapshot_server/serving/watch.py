@@ -28,7 +28,7 @@ _MAX_SILENCE_S = 5.0
 """A restart of PostgreSQL should not send clients away."""
 
 
-class FeedWatch:
+class HealthWatch:
     """What is known of the feed, and what is made of it; *serve* is told what clients are told."""
 
     def __init__(
