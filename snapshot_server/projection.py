@@ -89,7 +89,7 @@ class Projection:
             async with self._writing(state) as feed:
                 events = 0
                 if state is None or anew:
-                    await self._rebuild(feed, now, position.version)
+                    await self._rebuild(feed, now, position.version, is_new=state is None)
                 else:
                     events = await self._catch_up(feed, now, state)
                     if outdated:
@@ -161,7 +161,7 @@ class Projection:
             return Item(key, version, 0, row.encoded(version))
         return Item(key, version, 0, None) if known and known.is_live else None
 
-    async def _rebuild(self, feed: FeedWriter, now: AsOf, version: int) -> None:
+    async def _rebuild(self, feed: FeedWriter, now: AsOf, version: int, *, is_new: bool) -> None:
         """Compare all items with the tables. Those that differ are touched at *version*."""
         numbering = _Numbering()
         async with read_ahead(_all_in_tables(now, version), depth=1) as pages:
@@ -175,6 +175,8 @@ class Projection:
                     and not _is_same(item, page.rows, known, bodies)
                 ]
                 await feed.write(numbering.of(items), known, encoding=ENCODING)
+        if is_new:
+            return
         last = _BEFORE_ALL
         while live := await feed.live_after(last, limit=_ITEMS_AT_ONCE):
             last = max(live)
@@ -225,14 +227,14 @@ class _Numbering:
 
 
 async def _all_in_tables(now: AsOf, version: int) -> AsyncGenerator[_Page, None]:
-    for kind, statement in ((SERIES, "series_ids_after"), (EPISODE, "episode_ids_after")):
-        last = _NO_ID
+    for kind, statement in ((SERIES, "series_after"), (EPISODE, "episodes_after")):
+        last = (_NO_ID, _NO_ID)
         while True:
             with translated():
-                found = await now.connection.fetch(_SQL[statement], last, _ITEMS_AT_ONCE)
+                found = await now.connection.fetch(_SQL[statement], *last, _ITEMS_AT_ONCE)
             if not found:
                 break
-            last = found[-1]["id"]
+            last = (found[-1]["series_id"] or _NO_ID, found[-1]["id"])
             wanted = {Key(kind, row["id"]): version for row in found}
             yield _Page(wanted, await read_items(now.connection, wanted))
 

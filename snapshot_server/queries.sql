@@ -4,14 +4,16 @@
 SELECT epoch, version, purged, series, episodes, digest, encoding FROM feed.state;
 
 -- name: items_known
-SELECT kind, id, i.version, i.ordinal, i.body IS NOT NULL AS is_live
+-- One by one (OFFSET 0), or the planner reads the whole feed to find a few.
+SELECT i.*
   FROM unnest($1::smallint[], $2::uuid[]) AS k (kind, id)
-  JOIN feed.item AS i USING (kind, id);
+ CROSS JOIN LATERAL (SELECT o.kind, o.id, o.version, o.ordinal, o.body IS NOT NULL AS is_live
+                       FROM feed.item AS o WHERE o.kind = k.kind AND o.id = k.id OFFSET 0) AS i;
 
 -- name: item_bodies
-SELECT kind, id, i.body
+SELECT i.*
   FROM unnest($1::smallint[], $2::uuid[]) AS k (kind, id)
-  JOIN feed.item AS i USING (kind, id);
+ CROSS JOIN LATERAL (SELECT o.kind, o.id, o.body FROM feed.item AS o WHERE o.kind = k.kind AND o.id = k.id OFFSET 0) AS i;
 
 -- name: items_live_after
 SELECT kind, id, version, ordinal
@@ -76,11 +78,12 @@ SELECT kind, id, version
  ORDER BY version, kind, id
  LIMIT $4;
 
--- name: series_ids_after
-SELECT id FROM catalog.series WHERE id > $1 ORDER BY id LIMIT $2;
+-- name: series_after
+SELECT NULL::uuid AS series_id, id FROM catalog.series WHERE id > $2 AND $1::uuid IS NOT NULL ORDER BY id LIMIT $3;
 
--- name: episode_ids_after
-SELECT id FROM catalog.episode WHERE id > $1 ORDER BY id LIMIT $2;
+-- name: episodes_after
+-- Those of a series together, so that it is read and encoded once for many of them.
+SELECT series_id, id FROM catalog.episode WHERE (series_id, id) > ($1, $2) ORDER BY series_id, id LIMIT $3;
 
 -- name: outdated_after
 -- Items that an earlier version of the encoder made.
@@ -164,8 +167,9 @@ SELECT v.media_asset_id, v.label, v.width, v.height, v.bitrate_kbps, v.codec, v.
 
 -- name: feed_page
 -- State and page in one statement, so that they are of one position. $1: what the cursor has seen; $2, $3: where it is;
--- $4: its start. The bodies of a page are put together here: as rows they would cost the reader more than all the rest.
--- What does not fit into $6 bytes is left for the next page; a larger item travels alone, unless it has more than $7.
+-- $4: its start. What does not fit into $6 bytes is left for the next page; a larger item travels alone, unless it has more
+-- than $7. Bodies are put together here, because a row for each costs its reader more; and in parts of about 48 KiB,
+-- because for larger values both sides ask the kernel for memory each time, which costs as much as all the rest.
 SELECT s.version, s.purged, s.series, s.episodes, s.digest,
        EXISTS (SELECT FROM outbox.epoch AS e
                 WHERE e.number > s.epoch AND (s.version >> 20, s.version & 1048575) > (e.after_ms, e.after_seq)
@@ -175,18 +179,20 @@ SELECT s.version, s.purged, s.series, s.episodes, s.digest,
                   AND ($1 >> 20, $1 & 1048575) <= (e.until_ms, e.until_seq)) AS is_abandoned,
        p.*
   FROM feed.state AS s
- CROSS JOIN LATERAL (
-       SELECT count(*) AS found,
+  LEFT JOIN LATERAL (
+       SELECT (running - size) / 49152 AS part,
+              count(*) AS found,
               count(*) FILTER (WHERE fits) AS taken,
               count(body) FILTER (WHERE fits) AS items,
-              max(ARRAY[n.version, n.ordinal]) FILTER (WHERE fits) AS last,
+              max(n.version) FILTER (WHERE fits) AS last_version,
+              (array_agg(n.ordinal) FILTER (WHERE fits))[count(*) FILTER (WHERE fits)] AS last_ordinal,
               string_agg(body, '') FILTER (WHERE fits AND size <= $7::bigint) AS bodies,
-              max(format('%s %s', kind, id)) FILTER (WHERE fits AND size > $7) AS too_large,
+              max(CASE WHEN fits AND size > $7 THEN format('%s %s', kind, id) END) AS too_large,
               array_agg(kind) FILTER (WHERE fits AND body IS NULL) AS removed_kinds,
               array_agg(id) FILTER (WHERE fits AND body IS NULL) AS removed_ids,
               array_agg(n.version) FILTER (WHERE fits AND body IS NULL) AS removed_versions
-         FROM (SELECT m.*, number = 1 OR running <= $6::bigint AS fits
-                 FROM (SELECT i.*, row_number() OVER w AS number, sum(size) OVER w AS running
+         FROM (SELECT m.*, running <= $6::bigint OR running = size AS fits
+                 FROM (SELECT i.*, sum(size) OVER (ORDER BY i.version, i.ordinal ROWS UNBOUNDED PRECEDING) AS running
                          FROM (SELECT f.kind, f.id, f.version, f.ordinal, f.body,
                                       -- A removal takes about 80 bytes.
                                       CASE WHEN f.body IS NULL THEN 80 ELSE octet_length(f.body) END AS size
@@ -194,9 +200,9 @@ SELECT s.version, s.purged, s.series, s.episodes, s.digest,
                                 WHERE (f.version, f.ordinal) > ($2::bigint, $3::integer)
                                   AND (f.body IS NOT NULL OR f.version > coalesce($4::bigint, s.version))
                                 ORDER BY f.version, f.ordinal
-                                LIMIT $5::bigint) AS i
-                       WINDOW w AS (ORDER BY i.version, i.ordinal ROWS UNBOUNDED PRECEDING)) AS m) AS n
-       ) AS p
+                                LIMIT $5::bigint) AS i) AS m) AS n
+        GROUP BY part
+       ) AS p ON true
  WHERE s.single;
 
 -- name: feed_version
@@ -204,7 +210,7 @@ SELECT s.version, s.purged, s.series, s.episodes, s.digest,
 SELECT CASE WHEN NOT EXISTS (
                 SELECT FROM outbox.epoch AS e
                  WHERE e.number > s.epoch AND (s.version >> 20, s.version & 1048575) > (e.after_ms, e.after_seq)
-                   AND (s.version >> 20, s.version & 1048575) <= (e.until_ms, e.until_seq)) THEN s.version END
+                   AND (s.version >> 20, s.version & 1048575) <= (e.until_ms, e.until_seq)) THEN s.version END AS version
   FROM feed.state AS s
  WHERE s.single;
 
@@ -224,3 +230,15 @@ SELECT e.id, e.title, e.synopsis, e.duration_seconds, s.owner_id, e.published_at
   JOIN catalog.series AS s ON s.id = e.series_id
   LEFT JOIN catalog.media_asset AS a ON a.episode_id = e.id AND a.deleted_at IS NULL
  WHERE e.id = $1 AND e.deleted_at IS NULL;
+
+-- name: compared_after
+SELECT kind, id, version, body, encoding
+  FROM feed.item
+ WHERE kind = $1 AND id > $2
+ ORDER BY id
+ LIMIT $3;
+
+-- name: compared_items
+SELECT kind, id, i.version, i.body, i.encoding
+  FROM unnest($1::smallint[], $2::uuid[]) AS k (kind, id)
+  JOIN feed.item AS i USING (kind, id);
