@@ -31,7 +31,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor test check format chaos bench lock clean
+.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor test check format chaos bench proto proto-lint lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -148,6 +148,17 @@ bench: $(DEV_STAMP) ## Measure: ONLY=name for one, QUICK=1 for a short run
 
 ##@ Maintain
 
+proto: $(DEV_STAMP) ## Generate content_proto/ anew from proto/content.proto
+	mkdir -p $(GENERATED)
+	PATH="$(abspath $(dir $(PYTHON))):$$PATH" $(PYTHON) -m grpc_tools.protoc --proto_path=proto \
+	  --python_out=$(GENERATED) --pyi_out=$(GENERATED) --python_betterproto2_out=$(GENERATED) \
+	  --python_betterproto2_opt=client_generation=async,server_generation=async,google_protobuf_descriptors \
+	  content.proto
+
+proto-lint: ## Check proto/content.proto with buf (needs npm): style, and that nothing breaks since AGAINST=branch=main
+	npx --yes $(BUF) lint
+	npx --yes $(BUF) breaking --against '.git#$(AGAINST)'
+
 lock: $(DEV_STAMP) ## Write both lock files anew from pyproject.toml
 	$(PYTHON) -m uv pip compile $(COMPILE) --extra embedded pyproject.toml -o requirements.lock
 	$(PYTHON) -m uv pip compile $(COMPILE) --extra embedded --extra dev pyproject.toml -o requirements-dev.lock
@@ -155,6 +166,10 @@ lock: $(DEV_STAMP) ## Write both lock files anew from pyproject.toml
 clean: ## Remove .venv and caches; the data of `make run` stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+GENERATED := content_proto
+BUF := @bufbuild/buf@1.75.0
+AGAINST := branch=main
 
 COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
