@@ -18,7 +18,9 @@ override ENTITY := $(value ENTITY)
 override ENTITY_ID := $(value ENTITY_ID)
 override ID := $(value ID)
 override WHERE := $(value WHERE)
-export CSV SQL CMD REASON GROUP SINCE FROM TO KEY ENTITY ENTITY_ID ID WHERE
+override CURSOR := $(value CURSOR)
+override OUT := $(value OUT)
+export CSV SQL CMD REASON GROUP SINCE FROM TO KEY ENTITY ENTITY_ID ID WHERE CURSOR OUT
 
 LETTERS = $(if $(ID),--id "$$ID") $(if $(filter 1 yes,$(ALL)),--all)
 ASKED = $(if $(filter 1 yes,$(DRY_RUN)),--dry-run) $(if $(filter 1 yes,$(YES)),--yes)
@@ -31,7 +33,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor test check format chaos bench proto proto-lint lock clean
+.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor snapshot snapshot-diff test check format chaos bench proto proto-lint lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -121,6 +123,14 @@ discard: $(RUN_STAMP) ## Give dead letters up: ID=, or ALL=1 (asks; DRY_RUN=1, Y
 reanchor: $(RUN_STAMP) ## Publish a database that was restored, above all that was published (asks; DRY_RUN=1, YES=1)
 	@$(KNOWN)
 	@$(SERVERS) $(PYTHON) -m publisher reanchor $(ASKED) $(AS_JSON)
+
+snapshot: $(RUN_STAMP) ## Take the catalog from the snapshot server: CURSOR= (what changed) LIMIT=1000 OUT=file (JSON=1)
+	@$(PYTHON) -m snapshot_server snapshot $(if $(CURSOR),--cursor "$$CURSOR") $(if $(LIMIT),--limit $(LIMIT)) \
+	  $(if $(OUT),--out "$$OUT") $(AS_JSON)
+
+snapshot-diff: $(RUN_STAMP) ## Compare the feed with the tables, item by item (JSON=1)
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m snapshot_server diff $(AS_JSON)
 
 ##@ Develop
 

@@ -144,7 +144,7 @@ class SnapshotClient:
     async def get_video_metadata(
         self, video_id: str, *, deadline_s: float = 10.0
     ) -> GetVideoMetadataResponse:
-        """One video as it is now. Raises VideoUnknown and what `sync` does but for cursors."""
+        """One video as it is now. Raises VideoMissing and what `sync` does but for cursors."""
         until = self._clock() + deadline_s
         failures = 0
         while True:

@@ -39,10 +39,6 @@ class ServerUntrusted(SyncRefused):
     """The certificate of the content service is not one that the client trusts."""
 
 
-class VideoUnknown(SyncRefused):
-    """There is no video with this ID that viewers may see."""
-
-
 class SummaryMismatch(SnapshotError):
     """What the client holds is not what the service says it must hold."""
 

@@ -52,5 +52,18 @@ def _reading_pool(database_url: str, name: str, *, max_size: int) -> asyncpg.Poo
     )
 
 
+def audit_pool(database_url: str) -> asyncpg.Pool:
+    """For a comparison of the feed with the tables; it connects when it is first used."""
+    return asyncpg.create_pool(
+        database_url,
+        min_size=0,
+        # One makes a tick, one sees the tables at it, one sees the feed.
+        max_size=3,
+        timeout=_CONNECT_TIMEOUT_S,
+        command_timeout=_COMMAND_TIMEOUT_S,
+        server_settings=connection.SETTINGS | {"application_name": "catalog-snapshot-diff"},
+    )
+
+
 async def leave_as_it_is(_: asyncpg.Connection) -> None:
     """Nothing to reset: we leave no state behind, and a reset is a round trip for each call."""

@@ -6,13 +6,17 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from snapshot_server.client_errors import SyncRefused, Unauthenticated, VideoUnknown
+from snapshot_server.client_errors import SyncRefused, Unauthenticated
 from snapshot_server.errors import (
+    AtLeastAbandoned,
+    AtLeastFuture,
+    AtLeastMalformed,
     CursorAbandoned,
     CursorExpired,
     CursorFuture,
     CursorMalformed,
     SnapshotError,
+    VideoMissing,
 )
 
 _BY_REASON = {
@@ -20,10 +24,13 @@ _BY_REASON = {
     "CURSOR_EXPIRED": CursorExpired,
     "CURSOR_FUTURE": CursorFuture,
     "CURSOR_ABANDONED": CursorAbandoned,
+    "AT_LEAST_MALFORMED": AtLeastMalformed,
+    "AT_LEAST_FUTURE": AtLeastFuture,
+    "AT_LEAST_ABANDONED": AtLeastAbandoned,
 }
 _BY_STATUS = {
     Status.UNAUTHENTICATED: Unauthenticated,
-    Status.NOT_FOUND: VideoUnknown,
+    Status.NOT_FOUND: VideoMissing,
     Status.INVALID_ARGUMENT: SyncRefused,
     Status.OUT_OF_RANGE: SyncRefused,
     Status.FAILED_PRECONDITION: SyncRefused,

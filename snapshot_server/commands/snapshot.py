@@ -20,6 +20,7 @@ from snapshot_server.client_errors import SummaryMismatch, SyncUnavailable
 from snapshot_server.commands.console import Exit, notes, screen
 from snapshot_server.commands.lines import opened
 from snapshot_server.errors import CursorMalformed, SnapshotError
+from snapshot_server.patience import Patience
 from snapshot_server.tally import Tally
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from snapshot_server.commands.access import Access
     from snapshot_server.commands.lines import Lines
     from snapshot_server.tally import Totals
+
+# Somebody waits: a few seconds are enough to see that nobody answers.
+_PATIENCE = Patience(attempts=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,9 @@ async def _taken(access: Access, wish: Wish, lines: Lines) -> Report:
             interruptions += now.error is not None
             bar.show(now)
 
-        async with SnapshotClient(access.address, access.token, tls=access.tls) as client:
+        async with SnapshotClient(
+            access.address, access.token, tls=access.tls, patience=_PATIENCE
+        ) as client:
             async for chunk in client.sync(wish.cursor, limit=wish.limit, progress=watch):
                 if tally:
                     tally.apply(chunk)
@@ -153,7 +159,7 @@ def _print(report: Report, wish: Wish) -> None:
     # Where items go to standard output, nothing else does.
     to = notes if wish.out == "-" else screen
     if wish.as_json:
-        print(json.dumps(report.as_json()), file=to.file)  # noqa: T201
+        print(json.dumps(report.as_json()), file=to.file)
         return
     if report.totals:
         series, episodes, digest = report.totals

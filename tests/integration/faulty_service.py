@@ -182,17 +182,29 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+class _Connection(H2Protocol):
+    """Says when it is gone."""
+
+    def __init__(self, made: H2Protocol) -> None:
+        super().__init__(made.handler, made.config, made.h2_config)
+        self.gone = asyncio.Event()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.gone.set()
+
+
 class _Server(Server):
     """Knows its connections, to break them off."""
 
     def __init__(self, service: FaultyService) -> None:
         super().__init__([service])
-        self.protocols: list[H2Protocol] = []
+        self.connections: list[_Connection] = []
 
     def _protocol_factory(self) -> H2Protocol:
-        protocol = super()._protocol_factory()
-        self.protocols.append(protocol)
-        return protocol
+        made = _Connection(super()._protocol_factory())
+        self.connections.append(made)
+        return made
 
 
 @asynccontextmanager
@@ -208,8 +220,8 @@ async def serving(
         yield f"127.0.0.1:{socket.getsockname()[1]}"
     finally:
         server.close()
-        for protocol in server.protocols:
-            if hasattr(protocol, "connection"):
-                protocol.connection.close()
-        # The transports close in the next round of the loop.
-        await asyncio.sleep(0)
+        for made in server.connections:
+            if hasattr(made, "connection"):
+                made.connection.close()
+                async with asyncio.timeout(5):
+                    await made.gone.wait()

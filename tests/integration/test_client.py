@@ -40,14 +40,15 @@ from snapshot_server.client_errors import (
     SyncTimedOut,
     SyncUnavailable,
     Unauthenticated,
-    VideoUnknown,
 )
 from snapshot_server.errors import (
+    AtLeastFuture,
     CursorAbandoned,
     CursorExpired,
     CursorFuture,
     CursorMalformed,
     CursorRefused,
+    VideoMissing,
 )
 from snapshot_server.patience import Patience
 from snapshot_server.tally import Mirror
@@ -262,6 +263,7 @@ async def test_progress_counts_what_was_brought_and_names_what_broke() -> None:
         (Status.OUT_OF_RANGE, "CURSOR_EXPIRED", CursorExpired),
         (Status.FAILED_PRECONDITION, "CURSOR_FUTURE", CursorFuture),
         (Status.FAILED_PRECONDITION, "CURSOR_ABANDONED", CursorAbandoned),
+        (Status.FAILED_PRECONDITION, "AT_LEAST_FUTURE", AtLeastFuture),
     ],
 )
 async def test_a_refused_cursor_is_never_tried_again(
@@ -359,7 +361,7 @@ async def test_a_sync_that_is_left_early_ends_its_call() -> None:
 async def test_metadata_of_a_video_is_asked_for_and_an_unknown_one_is_said_to_be_unknown() -> None:
     async with serving(FaultyService(0)) as address, SnapshotClient(address) as client:
         assert (await client.get_video_metadata("x")).title == "found"
-        with pytest.raises(VideoUnknown, match="no such video"):
+        with pytest.raises(VideoMissing, match="no such video"):
             await client.get_video_metadata("nobody")
 
 
