@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _SQL = sql.load("snapshot_server")
 _EVENTS_AT_ONCE = 5000
 _ITEMS_AT_ONCE = 1000
+_BREATHE_EVERY = 50
 _LAST_SEQ = (1 << 20) - 1
 _NO_ID = UUID(int=0)
 _BEFORE_ALL = Key(0, _NO_ID)
@@ -133,11 +135,7 @@ class Projection:
         async with read_ahead(self._touched(now), depth=1) as pages:
             async for page in pages:
                 known = await feed.known(page.wanted)
-                items = [
-                    item
-                    for key, version in page.wanted.items()
-                    if (item := self._item(key, version, page.rows, known.get(key)))
-                ]
+                items = [item async for item in self._items(page, known)]
                 await feed.write(numbering.of(items), known, encoding=ENCODING)
         return events
 
@@ -152,6 +150,15 @@ class Projection:
             last = (found[-1]["version"], found[-1]["kind"], found[-1]["id"])
             wanted = {Key(row["kind"], row["id"]): row["version"] for row in found}
             yield _Page(wanted, await read_items(now.connection, wanted))
+
+    async def _items(self, page: _Page, known: dict[Key, Known]) -> AsyncGenerator[Item, None]:
+        """What the feed is to have of the items of *page*, as far as it has or gets any."""
+        for number, (key, version) in enumerate(page.wanted.items()):
+            if number % _BREATHE_EVERY == 0:
+                # Encoding is work for the processor; who is served by this process need not wait.
+                await asyncio.sleep(0)
+            if item := self._item(key, version, page.rows, known.get(key)):
+                yield item
 
     def _item(self, key: Key, version: int, rows: Found, known: Known | None) -> Item | None:
         """What the feed is to have of one item; None when it neither has nor gets anything."""
@@ -170,9 +177,8 @@ class Projection:
                 bodies = await feed.bodies(known)
                 items = [
                     item
-                    for key in page.wanted
-                    if (item := self._item(key, version, page.rows, known.get(key)))
-                    and not _is_same(item, page.rows, known, bodies)
+                    async for item in self._items(page, known)
+                    if not _is_same(item, page.rows, known, bodies)
                 ]
                 await feed.write(numbering.of(items), known, encoding=ENCODING)
         if is_new:

@@ -45,7 +45,11 @@ async def projecting(
         async def follow() -> Any:  # noqa: ANN401 - what the pass returns
             return await projector.follow(lease)
 
-        yield follow
+        try:
+            yield follow
+        finally:
+            await leases.release(pool, lease)
+            await leases.leave(pool, who)
 
 
 Items = dict[tuple[str, UUID], dict[str, Any]]
