@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from snapshot_server.pages import Page
 
 
-def chunk_of(page: Page) -> tuple[bytes, bytes]:
-    """The encoded CatalogSnapshotChunk, in two pieces: its items, and the rest.
+def chunk_of(page: Page) -> list[bytes]:
+    """The encoded CatalogSnapshotChunk, in pieces: its items, and the rest.
 
     Fields of a message may stand in any order, so nothing is rebuilt.
     """
@@ -35,4 +35,4 @@ def chunk_of(page: Page) -> tuple[bytes, bytes]:
         )
     else:
         said.next_cursor = str(page.cursor)
-    return page.bodies, said.SerializeToString()
+    return [*page.bodies, said.SerializeToString()]

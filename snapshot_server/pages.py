@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from outbox import sql
@@ -38,8 +39,8 @@ class Page(NamedTuple):
 
     state: FeedState
     items: int
-    bodies: bytes
-    """The items, each as in a chunk."""
+    bodies: list[bytes]
+    """The items, each as in a chunk, several in each of these."""
     removed: list[Removal]
     cursor: Cursor
     """Behind the page."""
@@ -61,30 +62,41 @@ class Pages:
         The page means something only where its state can serve the cursor. Raises
         OutboxUnavailable.
         """
-        row = await _fetchrow(
+        rows = await _fetch(
             self._pool,
             "feed_page",
             *(cursor.seen, cursor.version, cursor.ordinal, cursor.start),
             *(limit, self._limits.max_chunk_bytes, self._limits.max_message_bytes),
             timeout_s=_READ_TIMEOUT_S,
         )
-        if row is None:
-            return None
-        (version, purged, series, episodes, digest, is_stale, is_abandoned) = row[:7]
-        (found, taken, items, last, bodies, too_large, kinds, ids, versions) = row[7:]
-        return Page(
-            FeedState(version, purged, is_stale, is_abandoned, series, episodes, digest % _U64),
-            items,
-            bodies or b"",
-            [Removal(*one) for one in zip(kinds, ids, versions, strict=True)] if kinds else [],
-            cursor.moved(
-                seen=version,
-                version=last[0] if last else cursor.version,
-                ordinal=last[1] if last else cursor.ordinal,
-            ),
-            is_last=taken == found < limit,
-            too_large=too_large,
+        return _page(cursor, limit, rows) if rows else None
+
+
+def _page(cursor: Cursor, limit: int, rows: list[asyncpg.Record]) -> Page:
+    """Put together what the statement found: the same state in each row, and a part each."""
+    version, purged, series, episodes, digest, is_stale, is_abandoned = rows[0][:7]
+    state = FeedState(version, purged, is_stale, is_abandoned, series, episodes, digest % _U64)
+    parts = sorted((row for row in rows if row["taken"]), key=itemgetter("part"))
+    removed = [
+        Removal(*one)
+        for row in parts
+        if row["removed_kinds"]
+        for one in zip(
+            *(row["removed_kinds"], row["removed_ids"], row["removed_versions"]), strict=True
         )
+    ]
+    last = (parts[-1]["last_version"], parts[-1]["last_ordinal"]) if parts else None
+    at_version, at_ordinal = last or (cursor.version, cursor.ordinal)
+    found = sum(row["found"] or 0 for row in rows)
+    return Page(
+        state,
+        sum(row["items"] for row in parts),
+        [row["bodies"] for row in parts if row["bodies"]],
+        removed,
+        cursor.moved(seen=version, version=at_version, ordinal=at_ordinal),
+        is_last=sum(row["taken"] for row in parts) == found < limit,
+        too_large=next((row["too_large"] for row in parts if row["too_large"]), None),
+    )
 
 
 class Places:
@@ -95,22 +107,18 @@ class Places:
 
     async def feed(self) -> int | None:
         """How far the feed has come; None if there is none. Raises OutboxUnavailable."""
-        row = await _fetchrow(self._pool, "feed_version", timeout_s=_LOOK_TIMEOUT_S)
-        return row["version"] if row else None
+        rows = await _fetch(self._pool, "feed_version", timeout_s=_LOOK_TIMEOUT_S)
+        return rows[0]["version"] if rows else None
 
     async def bounds(self, version: int = 0) -> Bounds:
         """What can be used, and whether *version* was abandoned. Raises OutboxUnavailable."""
-        row = await _fetchrow(self._pool, "standing", version, timeout_s=_LOOK_TIMEOUT_S)
-        assert row is not None  # noqa: S101 - it has no FROM
+        [row] = await _fetch(self._pool, "standing", version, timeout_s=_LOOK_TIMEOUT_S)
         return Bounds(row["purged"] or 0, row["newest"], row["is_abandoned"])
 
 
-async def _fetchrow(
+async def _fetch(
     pool: asyncpg.Pool, statement: str, *arguments: object, timeout_s: float
-) -> asyncpg.Record | None:
+) -> list[asyncpg.Record]:
     with translated():
         async with pool.acquire(timeout=_ACQUIRE_TIMEOUT_S) as connection:
-            row: asyncpg.Record | None = await connection.fetchrow(
-                _SQL[statement], *arguments, timeout=timeout_s
-            )
-            return row
+            return await connection.fetch(_SQL[statement], *arguments, timeout=timeout_s)
