@@ -33,7 +33,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor snapshot snapshot-diff test check format chaos bench proto proto-lint lock clean
+.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor serve snapshot snapshot-diff snapshot-status test check format chaos bench proto proto-lint lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -124,6 +124,11 @@ reanchor: $(RUN_STAMP) ## Publish a database that was restored, above all that w
 	@$(KNOWN)
 	@$(SERVERS) $(PYTHON) -m publisher reanchor $(ASKED) $(AS_JSON)
 
+serve: $(RUN_STAMP) ## Serve snapshots over gRPC, and keep the feed: GRPC_BIND_ADDRESS=127.0.0.1:50061
+	@$(KNOWN)
+	@$(SERVERS) GRPC_BIND_ADDRESS="$${GRPC_BIND_ADDRESS:-127.0.0.1:50061}" ALLOW_UNAUTHENTICATED=1 \
+	  $(PYTHON) -m snapshot_server
+
 snapshot: $(RUN_STAMP) ## Take the catalog from the snapshot server: CURSOR= (what changed) LIMIT=1000 OUT=file (JSON=1)
 	@$(PYTHON) -m snapshot_server snapshot $(if $(CURSOR),--cursor "$$CURSOR") $(if $(LIMIT),--limit $(LIMIT)) \
 	  $(if $(OUT),--out "$$OUT") $(AS_JSON)
@@ -131,6 +136,10 @@ snapshot: $(RUN_STAMP) ## Take the catalog from the snapshot server: CURSOR= (wh
 snapshot-diff: $(RUN_STAMP) ## Compare the feed with the tables, item by item (JSON=1)
 	@$(KNOWN)
 	@$(SERVERS) $(PYTHON) -m snapshot_server diff $(AS_JSON)
+
+snapshot-status: $(RUN_STAMP) ## Where the feed is, how far behind, and who keeps it (JSON=1)
+	@$(KNOWN)
+	@$(SERVERS) $(PYTHON) -m snapshot_server status $(AS_JSON)
 
 ##@ Develop
 

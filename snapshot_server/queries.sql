@@ -242,3 +242,9 @@ SELECT kind, id, version, body, encoding
 SELECT kind, id, i.version, i.body, i.encoding
   FROM unnest($1::smallint[], $2::uuid[]) AS k (kind, id)
   JOIN feed.item AS i USING (kind, id);
+
+-- name: series_ids_after
+SELECT id FROM catalog.series WHERE id > $1 ORDER BY id LIMIT $2;
+
+-- name: episode_ids_after
+SELECT id FROM catalog.episode WHERE id > $1 ORDER BY id LIMIT $2;
