@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from hashlib import sha256
 from uuid import UUID
 
 import pytest
 
 from content_proto import content_pb2 as wire
 from snapshot_server.catalog import Asset, Category, Episode, Season, Series, Variant
-from snapshot_server.encoding import encoded_episode, encoded_series, series_message
+from snapshot_server.encoding import ENCODING, encoded_episode, encoded_series, series_message
 
 VERSION = 1795347471648 << 20 | 7
 PAST = datetime(2026, 1, 2, tzinfo=UTC)
@@ -248,3 +249,10 @@ def test_captions_of_another_form_still_name_their_language(
 def test_captions_nested_too_deep_to_read_do_not_stop_the_item() -> None:
     deep = '{"en": ' + "[" * 100_000 + "]" * 100_000 + "}"
     assert episode_item(EPISODE._replace(captions=deep)).title == "Rain"
+
+
+def test_other_bytes_need_another_encoding() -> None:
+    body = encoded_episode(
+        EPISODE, series_message(SERIES, CATEGORY), SEASON, ASSET, (HIGH, LOW), version=VERSION
+    )
+    assert (ENCODING, sha256(body).hexdigest()[:16]) == (1, "b1cac0e75d0c9fbd")
