@@ -9,6 +9,7 @@ import pytest
 
 from publisher.web.labels import Reason
 from publisher.web.metrics import Metrics
+from snapshot_server.serving.metrics import Metrics as SnapshotMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
@@ -17,6 +18,8 @@ ALERTS = [
     *("CatalogDelayHigh", "CatalogStreamLost", "CatalogForeignWriter", "CatalogGroupFellOff"),
     *("CatalogGroupFarBehind", "CatalogBudgetNearlySpent", "CatalogDeadLetters"),
     *("CatalogIdentityChanged", "CatalogPaused", "CatalogRetentionStuck", "CatalogFiguresStale"),
+    *("SnapshotNotServing", "SnapshotFeedBehind", "SnapshotNoProjector", "SnapshotRefusing"),
+    "ContentDataQuality",
 ]
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -27,12 +30,20 @@ def _targets() -> list[str]:
 
 def _settings() -> set[str]:
     read = r"\b(?:url|choice|number|address|environment\.get)\(\s*\"([A-Z_]+)\""
-    return set(re.findall(read, (ROOT / "publisher/settings.py").read_text("utf-8")))
+    known = set(re.findall(read, (ROOT / "publisher/settings.py").read_text("utf-8")))
+    # Each of these names in the snapshot server's is read, or goes with one that is.
+    served = re.findall(r"\"([A-Z]+_[A-Z_]+)\"", _source("snapshot_server/settings.py"))
+    return known | set(served)
+
+
+def _source(path: str) -> str:
+    return (ROOT / path).read_text("utf-8")
 
 
 def _log_events() -> set[str]:
-    logged = r"log\.(?:info|warning|error)\(\s*\"([a-z_.]+)\""
-    sources = (ROOT / "publisher").rglob("*.py")
+    logged = r"log\.(?:info|warning|error|exception)\(\s*\"([a-z_.]+)\""
+    programs = ("publisher", "snapshot_server")
+    sources = [source for program in programs for source in (ROOT / program).rglob("*.py")]
     return {event for source in sources for event in re.findall(logged, source.read_text("utf-8"))}
 
 
@@ -69,6 +80,16 @@ def test_every_metric_is_described_and_no_other() -> None:
     assert sorted(described) == sorted(_metrics())
     named = set(re.findall(r"\bcatalog_(?:publisher|stream)_\w+", OPERATIONS))
     assert named - _metrics() == set()
+
+
+def test_every_metric_of_the_snapshot_server_is_described_and_no_other() -> None:
+    suffix = {"counter": "_total", "info": "_info"}
+    found = SnapshotMetrics().registry.collect()
+    names = {family.name + suffix.get(family.type, "") for family in found}
+    ours = {name for name in names if name.startswith(("snapshot_", "projector_", "content_"))}
+    rows = r"^\| `((?:snapshot|projector|content)_[a-z_]+)` \|"
+    described = re.findall(rows, _section("### Metrics of the snapshot server"), re.MULTILINE)
+    assert sorted(described) == sorted(ours)
 
 
 @pytest.mark.parametrize("alert", ALERTS)
