@@ -239,9 +239,10 @@ SELECT kind, id, version, body, encoding
  LIMIT $3;
 
 -- name: compared_items
-SELECT kind, id, i.version, i.body, i.encoding
+SELECT i.*
   FROM unnest($1::smallint[], $2::uuid[]) AS k (kind, id)
-  JOIN feed.item AS i USING (kind, id);
+ CROSS JOIN LATERAL (SELECT o.kind, o.id, o.version, o.body, o.encoding
+                       FROM feed.item AS o WHERE o.kind = k.kind AND o.id = k.id OFFSET 0) AS i;
 
 -- name: series_ids_after
 SELECT id FROM catalog.series WHERE id > $1 ORDER BY id LIMIT $2;
