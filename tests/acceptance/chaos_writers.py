@@ -7,6 +7,7 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import asyncpg
 
@@ -22,6 +23,7 @@ LOST = (
 _REFUSED = (
     asyncpg.DeadlockDetectedError,
     asyncpg.ForeignKeyViolationError,
+    asyncpg.NotNullViolationError,
     asyncpg.UniqueViolationError,
     # "new multixact has more than one updating member": seen once; the transaction is undone.
     asyncpg.InternalServerError,
@@ -33,10 +35,17 @@ _BULK = 400
 class Writer:
     """One admin tool, over a connection of its own."""
 
-    def __init__(self, dsn: str, dice: random.Random, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        dice: random.Random,
+        counts: Counter[str],
+        statements: Sequence[str] | None = None,
+    ) -> None:
         self._dsn = dsn
         self._dice = dice
         self._counts = counts
+        self._statements = statements or _STATEMENTS
 
     async def run(self, until: float) -> None:
         """Write until then, over one connection after the other."""
@@ -92,7 +101,7 @@ class Writer:
             await self._write(connection)
 
     async def _write(self, connection: asyncpg.Connection) -> None:
-        statement = self._dice.choice(_STATEMENTS)
+        statement = self._dice.choice(self._statements)
         numbers = [self._dice.randrange(1, 10**6) for _ in set(re.findall(r"\$\d", statement))]
         await connection.execute(statement, *numbers)
 
