@@ -31,6 +31,7 @@ SNAPSHOT_PATH = "/content.v1.ContentService/CatalogSnapshot"
 VIDEO_PATH = "/content.v1.ContentService/GetVideoMetadata"
 
 Key = tuple[int, UUID]
+Snapshot = grpc.aio.UnaryStreamMultiCallable[bytes, pb.CatalogSnapshotChunk]
 
 
 def version_at(tick: int, seq: int = 0) -> int:
@@ -116,7 +117,7 @@ class Feed:
 def body_of(key: Key, version: int, size: int) -> bytes:
     """As the projector stores it, of *size* bytes or a few more."""
     item = pb.CatalogFeedItem(
-        kind=pb.ItemKind.Name(key[0]),  # type: ignore[arg-type]
+        kind=pb.ItemKind.Name(key[0]),
         id=str(key[1]),
         version=version,
         title="t" * max(0, size - 60),
@@ -254,8 +255,10 @@ def snapshot(
     sent: bytes = b"",
     **how: Any,  # noqa: ANN401
 ) -> grpc.aio.UnaryStreamCall[bytes, pb.CatalogSnapshotChunk]:
-    method = channel.unary_stream(
-        SNAPSHOT_PATH, response_deserializer=pb.CatalogSnapshotChunk.FromString
+    method: grpc.aio.UnaryStreamMultiCallable[bytes, pb.CatalogSnapshotChunk] = (
+        channel.unary_stream(
+            SNAPSHOT_PATH, response_deserializer=pb.CatalogSnapshotChunk.FromString
+        )
     )
     return method(sent, **how)
 
@@ -273,6 +276,15 @@ async def level_at(channel: grpc.aio.Channel, **fields: Any) -> str:  # noqa: AN
     async for chunk in snapshot(channel, request(**fields)):
         assert chunk.items or chunk.removed or chunk.position
     return chunk.position
+
+
+async def first_of(
+    call: grpc.aio.UnaryStreamCall[bytes, pb.CatalogSnapshotChunk],
+) -> pb.CatalogSnapshotChunk:
+    """Of its chunks the first, or the next one."""
+    chunk = await call.read()
+    assert isinstance(chunk, pb.CatalogSnapshotChunk)
+    return chunk
 
 
 async def ended(call: grpc.aio.UnaryStreamCall[bytes, Any]) -> grpc.StatusCode:

@@ -14,6 +14,7 @@ from feeding import (
     ended,
     episodes,
     error_info,
+    first_of,
     foreign,
     level_at,
     request,
@@ -127,7 +128,7 @@ async def test_a_cursor_may_expire_in_the_middle_of_a_call(database: str, feed: 
     copied = Copy()
     async with serving(database) as served, foreign(served) as channel:
         call = snapshot(channel, request(cursor=text_at(5), limit=1))
-        copied.take(await call.read())
+        copied.take(await first_of(call))
         await feed.purge(feed.tick + 50)
         assert await ended(call) is RANGE
 
@@ -180,7 +181,7 @@ async def test_a_feed_that_is_not_built_yet_is_waited_for(
         with pytest.raises(grpc.aio.AioRpcError) as late:
             await copy(channel)
         assert late.value.code() is grpc.StatusCode.UNAVAILABLE
-        waiting = asyncio.create_task(snapshot(channel, timeout=20).read())
+        waiting = asyncio.create_task(first_of(snapshot(channel, timeout=20)))
         feed = Feed(connection)
         await feed.write(episodes(3))
         assert len((await waiting).items) == 3

@@ -9,11 +9,13 @@ import pytest
 from feeding import (
     EPISODE,
     SERIES,
+    SNAPSHOT_PATH,
     Copy,
     Feed,
     body_of,
     copy,
     episodes,
+    first_of,
     foreign,
     level_at,
     request,
@@ -174,7 +176,10 @@ async def test_stored_bytes_are_sent_as_they_are(database: str, feed: Feed) -> N
     [key] = episodes(1)
     await feed.write([key])
     async with serving(database) as served, foreign(served) as channel:
-        async for raw in channel.unary_stream("/content.v1.ContentService/CatalogSnapshot")(b""):
+        method: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+            SNAPSHOT_PATH
+        )
+        async for raw in method(b""):
             assert raw.startswith(body_of(key, version_at(1), 100))
 
 
@@ -224,7 +229,7 @@ async def test_no_more_full_syncs_run_than_are_allowed(database: str, feed: Feed
         assert await level_at(channel, cursor=text_at(1)) == text_at(1)
         running.cancel()
         await served.observed.sync(SyncOutcome.CANCELLED)
-        assert (await snapshot(channel, request(limit=1)).read()).items
+        assert (await first_of(snapshot(channel, request(limit=1)))).items
 
 
 async def test_kinds_are_as_the_protocol_numbers_them() -> None:
