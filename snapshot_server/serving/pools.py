@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
 import asyncpg
 
 from outbox import connection
 from snapshot_server.connections import leave_as_it_is
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 _CONNECT_TIMEOUT_S = 5.0
 _BULK_TIMEOUT_S = 60.0
 _UNARY_TIMEOUT_S = 10.0
 _BULK, _UNARY = 6, 4
+_CLOSE_TIMEOUT_S = 1.0
+
+
+@asynccontextmanager
+async def closing(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Pool]:
+    """Close *pool* at the end, and wait for PostgreSQL no longer than a process can that ends."""
+    await pool
+    try:
+        yield pool
+    finally:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(pool.close(), _CLOSE_TIMEOUT_S)
 
 
 def bulk(database_url: str) -> asyncpg.Pool:

@@ -29,6 +29,8 @@ from snapshot_server.serving.tls import Certificates
 from snapshot_server.serving.watch import HealthWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import asyncpg
     from grpclib._typing import IServable
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _SECONDS_IN_A_DAY = 86_400
+_PASS_TIMEOUT_S = 1.0
+"""A rebuild takes a minute, and whoever takes over does it again."""
 
 
 async def serve(settings: Settings, stop: asyncio.Event, *, shared: bool = False) -> None:
@@ -44,11 +48,12 @@ async def serve(settings: Settings, stop: asyncio.Event, *, shared: bool = False
 
     *shared*: beside other processes at the same port. Raises BadSetting, or whatever ends a part.
     """
+    url = settings.database_url
     certificates = Certificates(settings.tls) if settings.tls else None
-    stop_the_rest, stop_projecting = asyncio.Event(), asyncio.Event()
+    stop_projecting = asyncio.Event()
     async with AsyncExitStack() as opened:
-        bulk = await opened.enter_async_context(pools.bulk(settings.database_url))
-        unary = await opened.enter_async_context(pools.unary(settings.database_url))
+        bulk = await opened.enter_async_context(pools.closing(pools.bulk(url)))
+        unary = await opened.enter_async_context(pools.closing(pools.unary(url)))
         metrics = Metrics(issues=list(Issue))
         service = ContentService(bulk, unary, settings.limits, metrics.served)
         metrics.expect(service.__mapping__())
@@ -68,13 +73,15 @@ async def serve(settings: Settings, stop: asyncio.Event, *, shared: bool = False
             log.warning("server.open_to_all", address=str(address))
         try:
             async with asyncio.TaskGroup() as tasks:
-                parts = {"watch": tasks.create_task(watch.run(stop_the_rest))}
+                parts = {"watch": tasks.create_task(watch.run())}
+                projecting = None
                 if certificates:
-                    parts["tls"] = tasks.create_task(certificates.watch(stop_the_rest))
+                    parts["tls"] = tasks.create_task(certificates.watch())
                 if settings.projector:
-                    pool = await opened.enter_async_context(projector_pool(settings.database_url))
+                    pool = await opened.enter_async_context(pools.closing(projector_pool(url)))
                     projector = _projector(settings, pool, metrics)
-                    parts["projector"] = tasks.create_task(projector.run(stop_projecting))
+                    projecting = tasks.create_task(projector.run(stop_projecting))
+                    parts["projector"] = projecting
                 watch.parts = parts
                 await stop.wait()
                 watch.parts = {}
@@ -83,7 +90,9 @@ async def serve(settings: Settings, stop: asyncio.Event, *, shared: bool = False
                 await drain(
                     server, service, calls, not_serving=watch.drain, within_s=settings.drain_s
                 )
-                stop_the_rest.set()
+                if projecting:
+                    await _let_go(projecting)
+                _end(parts)
         except BaseExceptionGroup as group:
             raise first_of(group) from group
     log.info("server.stopped", pid=os.getpid())
@@ -91,19 +100,23 @@ async def serve(settings: Settings, stop: asyncio.Event, *, shared: bool = False
 
 async def project(settings: Settings, stop: asyncio.Event) -> None:
     """Take part in projecting until *stop* is set, and serve nothing but health and metrics."""
-    metrics, stop_the_rest = Metrics(issues=list(Issue)), asyncio.Event()
+    url, metrics = settings.database_url, Metrics(issues=list(Issue))
     async with AsyncExitStack() as opened:
-        pool = await opened.enter_async_context(projector_pool(settings.database_url))
+        pool = await opened.enter_async_context(pools.closing(projector_pool(url)))
         watch = HealthWatch(pool, metrics, lambda _: None, max_lag_s=settings.ready_max_lag_s)
         await opened.enter_async_context(http.serving(settings.http_address, metrics, watch.health))
         projector = _projector(settings, pool, metrics)
         log.info("projector.started", pid=os.getpid())
         try:
             async with asyncio.TaskGroup() as tasks:
-                watching = tasks.create_task(watch.run(stop_the_rest))
-                watch.parts = {"watch": watching}
-                await projector.run(stop)
-                stop_the_rest.set()
+                watching = tasks.create_task(watch.run())
+                watch.parts = parts = {"watch": watching}
+                projecting = tasks.create_task(projector.run(stop))
+                parts["projector"] = projecting
+                await stop.wait()
+                watch.parts = {}
+                await _let_go(projecting)
+                _end(parts)
         except BaseExceptionGroup as group:
             raise first_of(group) from group
     log.info("projector.stopped", pid=os.getpid())
@@ -113,6 +126,18 @@ def first_of(group: BaseExceptionGroup) -> BaseException:
     """What was raised first, without the groups that tasks wrap it in."""
     first = group.exceptions[0]
     return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def _let_go(projecting: asyncio.Task[None]) -> None:
+    """Give the pass under way a moment; then break it off, which leaves the feed as it was."""
+    await asyncio.wait({projecting}, timeout=_PASS_TIMEOUT_S)
+    projecting.cancel()
+
+
+def _end(parts: Mapping[str, asyncio.Task[None]]) -> None:
+    """What has nothing to finish; a look may hang for as long as PostgreSQL is away."""
+    for task in parts.values():
+        task.cancel()
 
 
 def _services(

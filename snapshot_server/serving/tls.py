@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,11 +35,10 @@ class Certificates:
         # and an authority that was taken away is trusted no longer.
         self.context.sni_callback = self._choose
 
-    async def watch(self, stop: asyncio.Event, *, every_s: float = _LOOK_EVERY_S) -> None:
-        """Take up what changes, until *stop* is set."""
-        while not stop.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every_s)
+    async def watch(self) -> None:
+        """Take up what changes, until it is cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
             self.reload()
 
     def reload(self) -> bool:

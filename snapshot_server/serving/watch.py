@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -53,12 +52,11 @@ class HealthWatch:
         self.parts: Mapping[str, asyncio.Task[None]] = {}
         """What should be running in this process."""
 
-    async def run(self, stop: asyncio.Event, *, every_s: float = _LOOK_EVERY_S) -> None:
-        """Look again and again, until *stop* is set."""
-        while not stop.is_set():
+    async def run(self) -> None:
+        """Look again and again, until it is cancelled."""
+        while True:
             await self.look()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every_s)
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def look(self) -> None:
         """Look once, and tell what follows."""
