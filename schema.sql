@@ -1548,6 +1548,16 @@ ALTER TABLE feed.item ALTER body SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX IF NOT EXISTS item_in_order ON feed.item (version, ordinal);
 CREATE INDEX IF NOT EXISTS item_removed ON feed.item (version) WHERE body IS NULL;
 
+-- PostgreSQL's calendar is longer than that of protobuf's Timestamp, and of most languages: years 1 to 9999.
+CREATE OR REPLACE FUNCTION feed.representable(at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN isfinite(at) THEN least(greatest(at, '0001-01-02 00:00:00+00'), '9999-12-30 00:00:00+00') ELSE at END
+$$;
+CREATE OR REPLACE FUNCTION feed.representable(day date) RETURNS date
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN isfinite(day) THEN least(greatest(day, '0001-01-02'), '9999-12-30') ELSE day END
+$$;
+
 -- What all items together are: one row, written in the transaction that writes them.
 CREATE TABLE IF NOT EXISTS feed.state (
     single   boolean PRIMARY KEY DEFAULT true CONSTRAINT state_has_one_row CHECK (single),

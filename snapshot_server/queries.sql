@@ -139,8 +139,9 @@ SELECT l.holder, extract(epoch FROM l.expires_at - clock_timestamp())::float8 AS
 
 -- name: series_rows
 -- Columns in the order of Series and Category in catalog.py. Whoever may see a series is said here and in episode_rows.
-SELECT s.id, s.slug, s.title, s.synopsis, s.hero_image_url, s.banner_image_url, s.tags, s.release_date,
-       c.id AS category_id, c.slug, c.name, c.deleted_at
+SELECT s.id, s.slug, s.title, s.synopsis, s.hero_image_url, s.banner_image_url, s.tags,
+       feed.representable(s.release_date),
+       c.id AS category_id, c.slug, c.name, feed.representable(c.deleted_at)
   FROM unnest($1::uuid[]) AS k (id)
   JOIN catalog.series AS s ON s.id = k.id
   LEFT JOIN catalog.category AS c ON c.id = s.category_id
@@ -148,10 +149,11 @@ SELECT s.id, s.slug, s.title, s.synopsis, s.hero_image_url, s.banner_image_url, 
 
 -- name: episode_rows
 -- Columns in the order of Episode, Season and Asset in catalog.py.
-SELECT e.id, e.slug, e.series_id, e.season_id, e.title, e.synopsis, e.duration_seconds, e.published_at, e.availability_start,
-       e.availability_end, e.hero_image_url, e.default_thumbnail_url, e.captions, e.tags,
-       n.id AS season_key, n.series_id AS season_series_id, n.sequence_number, n.title, n.deleted_at,
-       a.id AS asset_id, a.status, a.manifest_url, a.default_thumbnail_url, a.deleted_at
+SELECT e.id, e.slug, e.series_id, e.season_id, e.title, e.synopsis, e.duration_seconds,
+       feed.representable(e.published_at), feed.representable(e.availability_start), feed.representable(e.availability_end),
+       e.hero_image_url, e.default_thumbnail_url, e.captions, e.tags,
+       n.id AS season_key, n.series_id AS season_series_id, n.sequence_number, n.title, feed.representable(n.deleted_at),
+       a.id AS asset_id, a.status, a.manifest_url, a.default_thumbnail_url, feed.representable(a.deleted_at)
   FROM unnest($1::uuid[]) AS k (id)
   JOIN catalog.episode AS e ON e.id = k.id
   JOIN catalog.series AS s ON s.id = e.series_id
@@ -224,7 +226,7 @@ SELECT (SELECT s.purged FROM feed.state AS s WHERE s.single) AS purged,
                   AND ($1 >> 20, $1 & 1048575) <= (e.until_ms, e.until_seq)) AS is_abandoned;
 
 -- name: video
-SELECT e.id, e.title, e.synopsis, e.duration_seconds, s.owner_id, e.published_at, e.visibility::text, e.tags,
+SELECT e.id, e.title, e.synopsis, e.duration_seconds, s.owner_id, feed.representable(e.published_at) AS published_at, e.visibility::text, e.tags,
        e.default_thumbnail_url, a.default_thumbnail_url AS asset_thumbnail_url
   FROM catalog.episode AS e
   JOIN catalog.series AS s ON s.id = e.series_id

@@ -206,3 +206,23 @@ async def test_the_checkpoint_moves_with_the_feed(
 
     [row] = await catalog.fetch("SELECT ms, seq FROM outbox.checkpoint WHERE name = 'projector'")
     assert (row["ms"], row["seq"]) == (done.position.ms, done.position.seq)
+
+
+@pytest.mark.parametrize(
+    "at", ["infinity", "-infinity", "10000-01-01", "290000-01-01", "0100-01-01 BC"]
+)
+async def test_no_date_of_postgresql_stops_the_projector(
+    catalog: asyncpg.Connection, database: str, at: str
+) -> None:
+    for write in (
+        "UPDATE catalog.episode SET published_at = $1::text::timestamptz",
+        "UPDATE catalog.season SET deleted_at = $1::text::timestamptz",
+        "UPDATE catalog.category SET deleted_at = $1::text::timestamptz",
+        "UPDATE catalog.series SET release_date = $1::text::date",
+    ):
+        await catalog.execute(write, at)
+    async with projecting(database) as follow:
+        done = await follow()
+
+    assert done.items == 5
+    assert "season" not in (await items(catalog))["episode", E1]
