@@ -173,8 +173,8 @@ class Projection:
         numbering = _Numbering()
         async with read_ahead(_all_in_tables(now, version), depth=1) as pages:
             async for page in pages:
-                known = await feed.known(page.wanted)
-                bodies = await feed.bodies(known)
+                known = {} if is_new else await feed.known(page.wanted)
+                bodies = await feed.bodies(known) if known else {}
                 items = [
                     item
                     async for item in self._items(page, known)
