@@ -61,6 +61,14 @@ def test_an_item_that_is_older_than_its_removal_does_not_come_back_and_a_newer_o
     assert held(mirror) == {A: 6}
 
 
+def test_removals_are_remembered_until_the_next_position_and_no_longer() -> None:
+    mirror = Mirror()
+    mirror.apply(removed(A, 5))
+    assert mirror._removed == {(2, A): 5}  # noqa: SLF001
+    mirror.apply(Chunk([], [], None, "9-0", None))
+    assert mirror._removed == {}  # noqa: SLF001
+
+
 def test_kinds_with_the_same_id_are_two_items() -> None:
     mirror = Mirror()
     mirror.apply(items((A, 5), kind=ITEM_KIND_SERIES))
