@@ -1563,7 +1563,7 @@ CREATE TABLE IF NOT EXISTS feed.state (
     single   boolean PRIMARY KEY DEFAULT true CONSTRAINT state_has_one_row CHECK (single),
     epoch    integer NOT NULL,   -- which history the positions are of; see outbox.epoch
     version  bigint NOT NULL,    -- the items are those of this position: ms << 20 | seq
-    purged   bigint NOT NULL,    -- the newest removal that is not kept any more; 0: none was purged
+    purged   bigint NOT NULL,    -- no removal up to this one is kept; at first, the position at which the feed was built
     series   bigint NOT NULL,    -- items that are there, by kind
     episodes bigint NOT NULL,
     digest   bigint NOT NULL,    -- over kind, id and version of each of them

@@ -103,7 +103,8 @@ class FeedWriter:
         self, connection: asyncpg.Connection | PoolConnectionProxy, before: State | None
     ) -> None:
         self._connection = connection
-        self._purged = before.purged if before else 0
+        # Of a feed that begins nobody knows what was removed before.
+        self._purged = before.purged if before else None
         self._digest = before.digest if before else 0
         self._live = Counter(
             {SERIES: before.series, EPISODE: before.episodes} if before else {SERIES: 0, EPISODE: 0}
@@ -112,6 +113,11 @@ class FeedWriter:
         """How many were written."""
         self.removed = 0
         """How many were removed."""
+
+    async def clear(self) -> None:
+        """Have no item, whatever was there."""
+        with translated():
+            await self._connection.execute(_SQL["clear_feed"])
 
     async def known(self, keys: Collection[Key]) -> dict[Key, Known]:
         """What the feed has of *keys*."""
@@ -186,7 +192,7 @@ class FeedWriter:
         state = State(
             epoch=epoch,
             version=position.version,
-            purged=self._purged,
+            purged=position.version if self._purged is None else self._purged,
             series=self._live[SERIES],
             episodes=self._live[EPISODE],
             digest=self._digest % _U64,

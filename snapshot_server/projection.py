@@ -170,6 +170,8 @@ class Projection:
 
     async def _rebuild(self, feed: FeedWriter, now: AsOf, version: int, *, is_new: bool) -> None:
         """Compare all items with the tables. Those that differ are touched at *version*."""
+        if is_new:
+            await feed.clear()
         numbering = _Numbering()
         async with read_ahead(_all_in_tables(now, version), depth=1) as pages:
             async for page in pages:

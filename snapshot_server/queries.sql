@@ -22,6 +22,9 @@ SELECT kind, id, version, ordinal
  ORDER BY kind, id
  LIMIT $3;
 
+-- name: clear_feed
+DELETE FROM feed.item;
+
 -- name: write_items
 INSERT INTO feed.item (kind, id, version, ordinal, body, encoding)
 SELECT kind, id, version, ordinal, body, $6

@@ -122,3 +122,31 @@ async def test_whoever_lost_the_lease_changes_nothing(
 
     assert await three_series.fetchval("SELECT count(*) FROM feed.item") == 0
     assert await three_series.fetchval("SELECT count(*) FROM feed.state") == 0
+
+
+async def test_a_feed_that_begins_knows_no_removal_before_it(
+    three_series: asyncpg.Connection, database: str
+) -> None:
+    async with projecting(database) as follow:
+        done = await follow()
+
+    assert await three_series.fetchval("SELECT purged FROM feed.state") == done.position.version
+
+
+async def test_without_its_state_the_feed_begins_anew(
+    three_series: asyncpg.Connection, database: str
+) -> None:
+    async with projecting(database) as follow:
+        await follow()
+    await three_series.execute("UPDATE catalog.series SET status = 'DRAFT' WHERE slug = 's1'")
+    async with projecting(database) as follow:
+        await follow()
+    await three_series.execute("DELETE FROM feed.state")
+
+    async with projecting(database) as follow:
+        done = await follow()
+
+    assert (done.items, len(await items(three_series))) == (2, 2)
+    assert await three_series.fetchval("SELECT count(*) FROM feed.item") == 2
+    assert await three_series.fetchval("SELECT purged FROM feed.state") == done.position.version
+    await assert_state_agrees(three_series)
