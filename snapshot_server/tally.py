@@ -9,7 +9,7 @@ from snapshot_server.client_errors import SummaryMismatch
 from snapshot_server.digest import item_digest
 
 if TYPE_CHECKING:
-    from content_proto.content_pb2 import CatalogFeedItem, CatalogSummary, RemovedItem
+    from content_proto.content_pb2 import CatalogFeedItem, CatalogSummary
     from snapshot_server.chunk import Chunk
 
 _SERIES, _EPISODE = 1, 2
@@ -51,11 +51,13 @@ class Tally:
         Raises SummaryMismatch at the last chunk.
         """
         for item in chunk.items:
-            if self._is_news(item.kind, item.id, item.version):
-                self._put(item)
+            key, version = (item.kind, item.id), item.version
+            if self._is_news(key, version):
+                self._put(key, version, item)
         for gone in chunk.removed:
-            if self._is_news(gone.kind, gone.id, gone.version):
-                self._drop(gone)
+            key, version = (gone.kind, gone.id), gone.version
+            if self._is_news(key, version):
+                self._drop(key, version)
         if chunk.position is not None:
             self.position = chunk.position
             # At a position all that is older is behind us, so removals need not be remembered.
@@ -63,21 +65,18 @@ class Tally:
             if chunk.summary is not None:
                 self._verify(chunk.position, chunk.summary)
 
-    def _is_news(self, kind: int, id_: str, version: int) -> bool:
-        key = kind, id_
+    def _is_news(self, key: Key, version: int) -> bool:
         return version >= self._live.get(key, 0) and version >= self._removed.get(key, 0)
 
-    def _put(self, item: CatalogFeedItem) -> None:
-        key = item.kind, item.id
+    def _put(self, key: Key, version: int, _: CatalogFeedItem) -> None:
         self._forget(key)
         self._removed.pop(key, None)
-        self._live[key] = item.version
-        self._count(key, item.version, +1)
+        self._live[key] = version
+        self._count(key, version, +1)
 
-    def _drop(self, gone: RemovedItem) -> None:
-        key = gone.kind, gone.id
+    def _drop(self, key: Key, version: int) -> None:
         self._forget(key)
-        self._removed[key] = gone.version
+        self._removed[key] = version
 
     def _forget(self, key: Key) -> None:
         if (version := self._live.pop(key, None)) is not None:
@@ -101,10 +100,10 @@ class Mirror(Tally):
         super().__init__()
         self.items: dict[Key, CatalogFeedItem] = {}
 
-    def _put(self, item: CatalogFeedItem) -> None:
-        super()._put(item)
-        self.items[item.kind, item.id] = item
+    def _put(self, key: Key, version: int, item: CatalogFeedItem) -> None:
+        super()._put(key, version, item)
+        self.items[key] = item
 
-    def _drop(self, gone: RemovedItem) -> None:
-        super()._drop(gone)
-        self.items.pop((gone.kind, gone.id), None)
+    def _drop(self, key: Key, version: int) -> None:
+        super()._drop(key, version)
+        self.items.pop(key, None)
