@@ -70,14 +70,16 @@ async def send(stream: Stream[Any, Any], *pieces: bytes, within_s: float) -> int
     """
     raw = stream._stream  # noqa: SLF001
     size = sum(map(len, pieces))
-    # Put together once: each copy of a chunk takes about as long as PostgreSQL took to read it.
-    message = b"".join((_HEAD.pack(0, size), *pieces))
     before = raw.data_sent
     try:
         async with asyncio.timeout(within_s):
             if not stream._send_initial_metadata_done:  # noqa: SLF001
                 await stream.send_initial_metadata()
-            await raw.send_data(message)
+            await raw.send_data(_HEAD.pack(0, size) + pieces[0])
+            for piece in pieces[1:]:
+                # Other calls come in between; and what is not put together is not copied.
+                await asyncio.sleep(0)
+                await raw.send_data(piece)
     except TimeoutError as exc:
         _give_up(stream, within_s, begun=raw.data_sent > before)
         raise ReaderStalled from exc

@@ -3,7 +3,7 @@
 import asyncio
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -30,6 +30,7 @@ from grpclib.const import Cardinality, Status
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
+from h2.settings import SettingCodes
 
 from content_proto import content_pb2 as pb
 from embedded.postgres import Postgres
@@ -44,6 +45,13 @@ def feed(connection: asyncpg.Connection) -> Feed:
     return Feed(connection)
 
 
+def _headers(path: str) -> list[tuple[str, str]]:
+    return [
+        *((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x")),
+        *(("content-type", "application/grpc"), ("te", "trailers")),
+    ]
+
+
 class Raw:
     """HTTP/2 by hand, one call at a time."""
 
@@ -55,11 +63,7 @@ class Raw:
     async def call(self, path: str, *data: bytes, end: bool = True) -> dict[str, str]:
         """The headers and trailers of the answer; also `reset`, if it was."""
         stream = self._h2.get_next_available_stream_id()
-        headers = [
-            *((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x")),
-            *(("content-type", "application/grpc"), ("te", "trailers")),
-        ]
-        self._h2.send_headers(stream, headers, end_stream=end and not data)
+        self._h2.send_headers(stream, _headers(path), end_stream=end and not data)
         for number, piece in enumerate(data):
             self._h2.send_data(stream, piece, end_stream=end and number == len(data) - 1)
         self._writer.write(self._h2.data_to_send())
@@ -80,6 +84,25 @@ class Raw:
                 self._writer.write(self._h2.data_to_send())
         return found
 
+    async def ask(self, path: str, data: bytes, *, window: int) -> None:
+        """Call, let the server send as much as *window*, and read nothing of it."""
+        self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window})
+        self._h2.increment_flow_control_window(window - 65_535)
+        stream = self._h2.get_next_available_stream_id()
+        self._h2.send_headers(stream, _headers(path))
+        self._h2.send_data(stream, data, end_stream=True)
+        self._writer.write(self._h2.data_to_send())
+        await self._writer.drain()
+
+    async def is_broken_off(self) -> bool:
+        """Whether the server ends the connection, instead of keeping it."""
+        try:
+            while await self._reader.read(1 << 16):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
 
 @asynccontextmanager
 async def raw(served: Served) -> AsyncIterator[Raw]:
@@ -88,7 +111,8 @@ async def raw(served: Served) -> AsyncIterator[Raw]:
         yield Raw(reader, writer)
     finally:
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionResetError):
+            await writer.wait_closed()
 
 
 def framed(message: bytes, *, compressed: int = 0, size: int | None = None) -> bytes:
@@ -157,6 +181,20 @@ async def test_a_reader_that_stops_is_cut_off_and_can_go_on(database: str, feed:
         answer = await first_of(snapshot(channel, request(limit=1, cursor=first.next_cursor)))
         assert answer.items
         assert await ended(call) is EXHAUSTED
+
+
+async def test_a_connection_that_takes_nothing_is_broken_off(database: str, feed: Feed) -> None:
+    await feed.write(episodes(100), size=900_000)
+    async with (
+        serving(database, Limits(stalled_reader_s=0.3)) as served,
+        raw(served) as connection,
+    ):
+        await connection.ask(SNAPSHOT_PATH, framed(b""), window=2**31 - 1)
+        await served.observed.sync(SyncOutcome.STALLED)
+        async with asyncio.timeout(5):
+            await served.service.drained()
+            assert await connection.is_broken_off()
+        served.assert_nothing_is_held()
 
 
 async def test_a_client_that_goes_away_leaves_nothing_behind(database: str, feed: Feed) -> None:
