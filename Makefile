@@ -38,7 +38,7 @@ KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 ##@ Try it
 
