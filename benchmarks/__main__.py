@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks import capture, chart, delay, drain, row
+from benchmarks import capture, chart, delay, drain, projector, row, snapshot, unary
 from benchmarks.errors import BenchmarkFailed
 from benchmarks.screen import Screen
 from benchmarks.servers import ROOT, running
@@ -17,7 +17,14 @@ from embedded.errors import EmbeddedError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BENCHES = {"drain": drain.run, "delay": delay.run, "capture": capture.run}
+_BENCHES = {
+    "drain": drain.run,
+    "delay": delay.run,
+    "capture": capture.run,
+    "snapshot": snapshot.run,
+    "projector": projector.run,
+    "unary": unary.run,
+}
 _RESULTS = ROOT / "benchmarks" / "out" / "bench.json"
 _CHART = ROOT / "docs" / "bench.svg"
 

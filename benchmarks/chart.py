@@ -17,6 +17,8 @@ _TITLES = {
     ("drain", "events/s"): "Drain: events a second into the stream (more is better)",
     ("delay", "ms"): "Delay: COMMIT to consumer, in ms (less is better)",
     ("capture", "tx/s"): "Capture: transactions a second of the writers (more is better)",
+    ("snapshot", "items/s"): "Snapshot: items a second of a full sync (more is better)",
+    ("unary", "ms"): "GetVideoMetadata: ms of a call (less is better)",
 }
 _LABELS = {
     "ours": "catalog-outbound",
@@ -25,6 +27,8 @@ _LABELS = {
     "redis_benchmark": "redis-benchmark",
     "without": "no capture at all",
     "insert_by_hand": "outbox row by hand",
+    "betterproto2": "encoded, betterproto2",
+    "grpcio": "encoded, grpcio + google",
 }
 _DRAIN_SIZE = "1M "
 

@@ -2,7 +2,7 @@
 
 
 class BenchmarkFailed(Exception):
-    """Base of the two below; the docstring of each is its message."""
+    """Base of the three below; the docstring of each is its message."""
 
 
 class ProgramEnded(BenchmarkFailed):
@@ -11,3 +11,7 @@ class ProgramEnded(BenchmarkFailed):
 
 class EventsMissing(BenchmarkFailed):
     """Events did not come: there must be as many in the stream as were committed."""
+
+
+class ItemsMissing(BenchmarkFailed):
+    """A sync did not bring the items that it should have brought."""
