@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ssl import SSLContext
 from typing import Any
 from uuid import UUID
@@ -183,11 +183,15 @@ FAULTS: dict[str, Fault] = {
 
 
 class _Connection(H2Protocol):
-    """Says when it is gone."""
+    """Says when it is there, and when it is gone."""
 
     def __init__(self, made: H2Protocol) -> None:
         super().__init__(made.handler, made.config, made.h2_config)
-        self.gone = asyncio.Event()
+        self.there, self.gone = asyncio.Event(), asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.there.set()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -221,7 +225,9 @@ async def serving(
     finally:
         server.close()
         for made in server.connections:
-            if hasattr(made, "connection"):
-                made.connection.close()
-                async with asyncio.timeout(5):
+            # One whose handshake failed never is.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await made.there.wait()
+                    made.connection.close()
                     await made.gone.wait()
