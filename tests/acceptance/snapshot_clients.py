@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self, assert_never
 
+import asyncpg
 from feed_truth import Catalog, Fields, Historian, Key, differences, fields_of
 from snapshot_forks import TOKEN
 
-from content_proto.content_pb2 import CatalogFeedItem
+from content_proto.content_pb2 import CatalogFeedItem, CatalogSnapshotChunk
 from outbox.position import Position
 from snapshot_server.chunk import Chunk
 from snapshot_server.client import SnapshotClient
@@ -27,6 +28,10 @@ _SYNC_S = 60.0
 _BREAKS = 0.07
 """Of the chunks after which a client breaks off."""
 _SHOWN = 8
+_ALL = (
+    "SELECT version, (SELECT coalesce(string_agg(body, ''), '') FROM feed.item) AS bodies"
+    " FROM feed.state WHERE version <> $1"
+)
 
 
 class Begin(StrEnum):
@@ -69,6 +74,23 @@ class Judge:
         wrong = differences(held, await self.historian.truth_at(position))
         assert not wrong, f"{story}: {len(wrong)} differences: " + "; ".join(wrong[:_SHOWN])
         self.counts["items compared"] += len(held)
+
+    async def judge_feed(self, connection: asyncpg.Connection, since: int) -> int:
+        """The same for all that is stored, unless it is still that of version *since*; its version.
+
+        It is what a client would hold that was told all of it at once.
+        """
+        found = await connection.fetchrow(_ALL, since)
+        if found is None:
+            return since
+        position = Position.in_tick(0, found["version"])
+        held: dict[Key, Fields] = {
+            (item.kind, item.id): self.fields(item)
+            for item in CatalogSnapshotChunk.FromString(found["bodies"]).items
+        }
+        await self.judge(held, position, f"the feed at {position}")
+        self.counts["feeds compared"] += 1
+        return position.version
 
     async def forget(self) -> None:
         """What was before is not asked for again."""

@@ -33,6 +33,7 @@ _SERVERS, _PROJECTORS, _WRITERS, _SYNCERS, _TAILERS = 3, 2, 6, 4, 2
 KEEP_S = 4.0
 """For how long removals are kept."""
 _STORM_S = 10.0
+_LOOK_S = 0.005
 _LEVEL_WITHIN_S = 60.0
 _HOLDER = "SELECT holder FROM outbox.lease WHERE name = 'projector' AND expires_at > now()"
 
@@ -133,6 +134,7 @@ class Storm:
                 tasks.create_task(_again_and_again(client.sync, until))
             for client in clients[_SYNCERS:]:
                 tasks.create_task(_again_and_again(partial(_tail, client, redis), until))
+            tasks.create_task(self._watch(until))
             tasks.create_task(self._kill_servers(self._one(), until))
             tasks.create_task(self._kill_projectors(self._one(), until))
 
@@ -149,6 +151,17 @@ class Storm:
                     await _catch_up(client, str(end))
         self._judge.counts["ends compared: in calm"] += len(clients)
 
+    async def _watch(self, until: float) -> None:
+        """Look at the feed itself: there are more of its states than of clients' ends."""
+        connection = await asyncpg.connect(self._world.dsn)
+        try:
+            version = 0
+            while time.monotonic() < until:
+                version = await self._judge.judge_feed(connection, version)
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            await connection.close()
+
     async def _kill_servers(self, dice: random.Random, until: float) -> None:
         world = self._world
         while time.monotonic() < until:
@@ -161,7 +174,7 @@ class Storm:
     async def _kill_projectors(self, dice: random.Random, until: float) -> None:
         world = self._world
         while time.monotonic() < until:
-            await asyncio.sleep(dice.uniform(1, 4))
+            await asyncio.sleep(dice.uniform(1.5, 7))
             if (number := await self._which_projects()) is None:
                 number = dice.randrange(_PROJECTORS)
             if dice.random() < 0.2:
