@@ -95,9 +95,16 @@ class ClientConnection(H2Protocol):
         return not transport.get_write_buffer_size() and not _unacknowledged(transport)
 
     def hang_up(self) -> None:
-        """Close, once what is buffered here has gone out."""
-        if self._transport is not None:
-            self._transport.close()
+        """Say no more, once what is buffered here has gone out; the client is to close."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof():
+            # Closed altogether, it would answer the client's next word with a reset, at which
+            # most clients throw away what they have not read.
+            transport.write_eof()
+        else:
+            transport.close()
 
     def abort(self) -> None:
         """Close, whatever is lost."""

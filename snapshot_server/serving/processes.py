@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_GRACE_S = 10.0
+_GRACE_S = 15.0
 """Beyond its drain, before a process is killed."""
 _BACKOFF_BASE_S, _BACKOFF_CAP_S = 0.5, 10.0
 _SOUND_S = 30.0

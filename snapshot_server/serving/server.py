@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _FLUSH_POLL_S = 0.01
 _CLOSE_TIMEOUT_S = 1.0
+_GONE_TIMEOUT_S = 2.0
+"""For clients to read what they have, and to close."""
 _BACKLOG = 1024
 
 
@@ -76,7 +78,7 @@ class GrpcServer(Server):
         await _bounded(self._flushed(), within_s)
         for connection in list(self.connections):
             connection.hang_up()
-        await _bounded(self._gone(), _CLOSE_TIMEOUT_S)
+        await _bounded(self._gone(), _GONE_TIMEOUT_S)
         for connection in list(self.connections):
             connection.abort()
         # From Python 3.12 on this waits for every connection, and for one that hangs for ever.

@@ -5,89 +5,22 @@ import gc
 import socket
 from collections.abc import Iterable
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.health.v1.health_grpc import HealthStub
 from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from raw_client import RawClient
 from shell import ADMITTED, SNAPSHOT, TOKEN, VIDEO, Shell, channel, shell, video_of
 from structlog.testing import capture_logs
 
 from content_proto.content_pb2 import GetVideoMetadataRequest
 
 HELLO = GetVideoMetadataRequest(video_id="v")
-Headers = list[tuple[str, str]] | list[tuple[bytes, bytes]]
 
 
 def sample(metrics_of: Shell, name: str, **labels: str) -> float | None:
     return metrics_of.metrics.registry.get_sample_value(name, labels)
-
-
-class RawClient:
-    """HTTP/2 as it is, with nothing that would keep us from misusing it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self.writer = reader, writer
-        config = h2.config.H2Configuration(
-            client_side=True,
-            header_encoding="latin-1",
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-        self.h2 = h2.connection.H2Connection(config)
-
-    @classmethod
-    async def connected(cls, port: int) -> "RawClient":
-        client = cls(*await asyncio.open_connection("127.0.0.1", port))
-        client.h2.initiate_connection()
-        client.flush()
-        return client
-
-    def flush(self) -> None:
-        self.writer.write(self.h2.data_to_send())
-
-    def request(self, path: str, more: Headers, body: bytes | None = None) -> int:
-        """Open a stream; without a *body* it stays open."""
-        stream = self.h2.get_next_available_stream_id()
-        headers = [
-            (b":method", b"POST"),
-            (b":scheme", b"http"),
-            (b":path", path.encode()),
-            (b":authority", b"here"),
-            (b"te", b"trailers"),
-            (b"content-type", b"application/grpc"),
-        ]
-        self.h2.send_headers(stream, headers + list(more))
-        if body is not None:
-            framed = b"\0" + len(body).to_bytes(4) + body
-            self.h2.send_data(stream, framed, end_stream=True)
-        self.flush()
-        return stream
-
-    async def answer(self, stream: int) -> dict[str, str]:
-        """The headers and trailers of *stream*, or how it was reset."""
-        said: dict[str, str] = {}
-        while data := await self._reader.read(65_536):
-            for event in self.h2.receive_data(data):
-                if getattr(event, "stream_id", None) != stream:
-                    continue
-                match event:
-                    case h2.events.ResponseReceived() | h2.events.TrailersReceived():
-                        said |= dict(event.headers)  # type: ignore[arg-type]
-                    case h2.events.StreamReset():
-                        return said | {"reset": str(int(event.error_code or 0))}
-                    case h2.events.StreamEnded():
-                        return said
-            self.flush()
-        return said | {"closed": "yes"}
-
-    async def closed(self) -> None:
-        """Return when the server has closed the connection."""
-        while await self._reader.read(65_536):
-            pass
 
 
 @pytest.mark.parametrize(
