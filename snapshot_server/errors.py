@@ -38,7 +38,7 @@ class CursorAbandoned(CursorRefused):
 
 
 class DatabaseChanged(SnapshotError):
-    """This is not the database that published before: make reanchor, or connect to that one."""
+    """The database is not the one that published before: make reanchor, or connect to that one."""
 
 
 class AtLeastMalformed(CursorRefused):

@@ -824,7 +824,7 @@ class ContentServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "GetVideoMetadataResponse":
         """
-        One video as it is now. NOT_FOUND when there is none that viewers may see.
+        One video as it is now, whoever may see it: see visibility. NOT_FOUND when it is not there, or was deleted.
         """
 
         return await self._unary_unary(
@@ -851,7 +851,8 @@ class ContentServiceStub(betterproto2_grpclib.ServiceStub):
 
         INVALID_ARGUMENT: the request or its cursor cannot be read. OUT_OF_RANGE: the cursor has expired, begin anew without
         one. FAILED_PRECONDITION: the cursor is of the future or of an abandoned history, begin anew without one. Each of
-        the three comes before any chunk, with a google.rpc.ErrorInfo of domain "content.v1".
+        the three has a google.rpc.ErrorInfo of domain "content.v1", and comes before any chunk; only a cursor that expires
+        while its call is under way is refused later.
         """
 
         async for response in self._unary_stream(
@@ -881,7 +882,7 @@ class ContentServiceBase(betterproto2_grpclib.ServiceBase):
         self, message: "GetVideoMetadataRequest"
     ) -> "GetVideoMetadataResponse":
         """
-        One video as it is now. NOT_FOUND when there is none that viewers may see.
+        One video as it is now, whoever may see it: see visibility. NOT_FOUND when it is not there, or was deleted.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -896,7 +897,8 @@ class ContentServiceBase(betterproto2_grpclib.ServiceBase):
 
         INVALID_ARGUMENT: the request or its cursor cannot be read. OUT_OF_RANGE: the cursor has expired, begin anew without
         one. FAILED_PRECONDITION: the cursor is of the future or of an abandoned history, begin anew without one. Each of
-        the three comes before any chunk, with a google.rpc.ErrorInfo of domain "content.v1".
+        the three has a google.rpc.ErrorInfo of domain "content.v1", and comes before any chunk; only a cursor that expires
+        while its call is under way is refused later.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
