@@ -57,7 +57,7 @@ class Historian:
             return self._known[position]
 
     async def forget(self) -> None:
-        """Begin anew from here; to be called while nobody writes or compares."""
+        """Begin anew from the newest tick; to be called while nobody writes or compares."""
         async with self._lock:
             await self._connection.execute("SELECT past.forget()")
             self._known.clear()

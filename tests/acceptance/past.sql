@@ -29,13 +29,18 @@ BEGIN
     END LOOP;
 END $$;
 
--- Only the newest versions stay. To be called while nobody writes, and nobody asks for an earlier snapshot any more.
+-- From the newest tick on all stays. To be called while nobody asks for an earlier one any more.
 CREATE FUNCTION past.forget() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['category', 'series', 'season', 'episode', 'media_asset', 'media_asset_variant'] LOOP
-        EXECUTE format('DELETE FROM past.%I WHERE (id, seq) NOT IN (SELECT id, max(seq) FROM past.%I GROUP BY id)',
+        -- Later ones may be there: what no event tells of makes no tick.
+        EXECUTE format('DELETE FROM past.%I AS v USING (
+                               SELECT id, max(seq) AS seq FROM past.%I
+                                WHERE pg_visible_in_snapshot(xid, (SELECT t.snapshot FROM outbox.tick AS t ORDER BY t.ms DESC LIMIT 1))
+                                GROUP BY id) AS newest
+                         WHERE v.id = newest.id AND v.seq < newest.seq',
                        name || '_version', name || '_version');
     END LOOP;
 END $$;
