@@ -29,9 +29,9 @@ from content_proto import content_pb2 as wire
 from content_proto.content import v1
 from outbox import connection, sql
 from snapshot_server import logging
-from snapshot_server.feed import EPISODE, SERIES, Key
-from snapshot_server.rows import EpisodeRow, SeriesRow, read_items
-from snapshot_server.videos import Videos
+from snapshot_server.content.videos import Videos
+from snapshot_server.feed.rows import EpisodeRow, SeriesRow, read_items
+from snapshot_server.feed.writer import EPISODE, SERIES, Key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

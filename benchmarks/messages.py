@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from content_proto.content import v1
-from snapshot_server.catalog import thumbnail_of
-from snapshot_server.rows import EpisodeRow, SeriesRow
+from snapshot_server.feed.catalog import thumbnail_of
+from snapshot_server.feed.rows import EpisodeRow, SeriesRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from content_proto import content_pb2 as wire
-    from snapshot_server.catalog import Asset, Season, Variant
+    from snapshot_server.feed.catalog import Asset, Season, Variant
 
 
 def item_of(row: SeriesRow | EpisodeRow) -> v1.CatalogFeedItem:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from outbox.errors import BadSetting
-from snapshot_server.authorization import Tokens
-from snapshot_server.limits import Limits
+from snapshot_server.content.limits import Limits
+from snapshot_server.serving.authorization import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

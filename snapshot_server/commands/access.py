@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from snapshot_server.channels import Tls
+from snapshot_server.client.channels import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

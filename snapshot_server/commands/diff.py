@@ -10,12 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from snapshot_server import connections
-from snapshot_server.audit import audit
 from snapshot_server.commands.console import Exit, notes, screen
+from snapshot_server.feed.audit import audit
 
 if TYPE_CHECKING:
-    from snapshot_server.audit import Verdict
-    from snapshot_server.comparison import Difference
+    from snapshot_server.feed.audit import Verdict
+    from snapshot_server.feed.comparison import Difference
     from snapshot_server.settings import CommandSettings
 
 _SHOWN = 20

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from snapshot_server.chunk import Chunk
+    from snapshot_server.client.chunk import Chunk
 
 
 class Lines:

@@ -14,21 +14,21 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, T
 from rich.text import Text
 
 from outbox.errors import BadSetting
-from snapshot_server.client import Progress as Step
-from snapshot_server.client import SnapshotClient
-from snapshot_server.client_errors import SummaryMismatch, SyncUnavailable
+from snapshot_server.client.client import Progress as Step
+from snapshot_server.client.client import SnapshotClient
+from snapshot_server.client.errors import SummaryMismatch, SyncUnavailable
+from snapshot_server.client.patience import Patience
+from snapshot_server.client.tally import Tally
 from snapshot_server.commands.console import Exit, notes, screen
 from snapshot_server.commands.lines import opened
 from snapshot_server.errors import CursorMalformed, SnapshotError
-from snapshot_server.patience import Patience
-from snapshot_server.tally import Tally
 
 if TYPE_CHECKING:
     from rich.progress import Task
 
+    from snapshot_server.client.tally import Totals
     from snapshot_server.commands.access import Access
     from snapshot_server.commands.lines import Lines
-    from snapshot_server.tally import Totals
 
 # Somebody waits: a few seconds are enough to see that nobody answers.
 _PATIENCE = Patience(attempts=7)

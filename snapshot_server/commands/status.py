@@ -12,7 +12,7 @@ from snapshot_server import place
 from snapshot_server.commands import console
 from snapshot_server.commands.console import Exit
 from snapshot_server.commands.overview import FeedStatus, overview
-from snapshot_server.projector import LEASE
+from snapshot_server.feed.projector import LEASE
 from snapshot_server.serving import pools
 
 if TYPE_CHECKING:

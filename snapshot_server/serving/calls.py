@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from grpclib import GRPCError, Status
 from grpclib.events import RecvRequest, listen
 
-from snapshot_server.authorization import OPEN_TO_ALL
+from snapshot_server.serving.authorization import OPEN_TO_ALL
 
 if TYPE_CHECKING:
     from grpclib._typing import IServerMethodFunc
     from grpclib.metadata import Deadline
     from grpclib.server import Server, Stream
 
-    from snapshot_server.authorization import Tokens
+    from snapshot_server.serving.authorization import Tokens
 
 
 _NAME = "authorization"

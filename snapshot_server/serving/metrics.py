@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, assert_never
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from snapshot_server import projector, reports
-from snapshot_server.projection import Projected
+from snapshot_server.content import reports
+from snapshot_server.feed import projector
+from snapshot_server.feed.projection import Projected
 from snapshot_server.serving.series import Series
 
 if TYPE_CHECKING:

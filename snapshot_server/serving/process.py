@@ -15,11 +15,11 @@ from grpclib.health.service import OVERALL, Health
 from grpclib.reflection.service import ServerReflection
 
 from outbox.leases import Member
-from snapshot_server.catalog import Issue
-from snapshot_server.codec import ContentCodec
 from snapshot_server.connections import projector_pool
-from snapshot_server.projector import LEASE, Projector
-from snapshot_server.service import ContentService
+from snapshot_server.content.codec import ContentCodec
+from snapshot_server.content.service import ContentService
+from snapshot_server.feed.catalog import Issue
+from snapshot_server.feed.projector import LEASE, Projector
 from snapshot_server.serving import http, pools
 from snapshot_server.serving.calls import Calls
 from snapshot_server.serving.draining import drain

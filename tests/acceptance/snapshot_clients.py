@@ -15,12 +15,12 @@ from snapshot_forks import TOKEN
 
 from content_proto.content_pb2 import CatalogFeedItem, CatalogSnapshotChunk
 from outbox.position import Position
-from snapshot_server.chunk import Chunk
-from snapshot_server.client import SnapshotClient
-from snapshot_server.client_errors import SyncUnavailable
+from snapshot_server.client.chunk import Chunk
+from snapshot_server.client.client import SnapshotClient
+from snapshot_server.client.errors import SyncUnavailable
+from snapshot_server.client.patience import Patience
+from snapshot_server.client.tally import Mirror
 from snapshot_server.errors import CursorExpired
-from snapshot_server.patience import Patience
-from snapshot_server.tally import Mirror
 
 LIMITS = (1, 2, 7, 100)
 _PATIENCE = Patience(attempts=20, attempt_s=10, silence_s=12, backoff_cap_s=0.3)

@@ -32,7 +32,7 @@ from content_proto.content_pb2 import (
     GetVideoMetadataRequest,
     GetVideoMetadataResponse,
 )
-from snapshot_server.cursor import Cursor
+from snapshot_server.content.cursor import Cursor
 from snapshot_server.errors import CursorMalformed
 
 ADMITTED = (b"authorization", f"Bearer {TOKEN}".encode())

@@ -18,12 +18,12 @@ from grpclib.server import Server
 
 from content_proto import content_pb2 as pb
 from outbox.position import Position
-from snapshot_server.codec import ContentCodec
 from snapshot_server.connections import bulk_pool, unary_pool
+from snapshot_server.content.codec import ContentCodec
+from snapshot_server.content.limits import Limits
+from snapshot_server.content.reports import Report, SyncEnded, SyncOutcome
+from snapshot_server.content.service import ContentService
 from snapshot_server.digest import item_digest
-from snapshot_server.limits import Limits
-from snapshot_server.reports import Report, SyncEnded, SyncOutcome
-from snapshot_server.service import ContentService
 
 SERIES, EPISODE = 1, 2
 BEGAN_MS = 1_795_347_471_648

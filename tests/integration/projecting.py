@@ -15,7 +15,7 @@ from outbox import leases
 from outbox.leases import Lease, Member
 from snapshot_server.connections import projector_pool
 from snapshot_server.digest import item_digest
-from snapshot_server.projector import LEASE, Projector, Report
+from snapshot_server.feed.projector import LEASE, Projector, Report
 
 ROUND_THE_CLOCK = timedelta(hours=1)
 

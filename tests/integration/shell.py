@@ -20,8 +20,8 @@ from content_proto.content_pb2 import (
     GetVideoMetadataRequest,
     GetVideoMetadataResponse,
 )
-from snapshot_server.authorization import Tokens
-from snapshot_server.codec import ContentCodec
+from snapshot_server.content.codec import ContentCodec
+from snapshot_server.serving.authorization import Tokens
 from snapshot_server.serving.calls import Calls
 from snapshot_server.serving.metrics import Metrics
 from snapshot_server.serving.server import GrpcServer

@@ -30,10 +30,10 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpclib.const import Status
 
 from content_proto.content_pb2 import CatalogSnapshotChunk
-from snapshot_server.channels import Tls
-from snapshot_server.chunk import Chunk
-from snapshot_server.client import Progress, SnapshotClient
-from snapshot_server.client_errors import (
+from snapshot_server.client.channels import Tls
+from snapshot_server.client.chunk import Chunk
+from snapshot_server.client.client import Progress, SnapshotClient
+from snapshot_server.client.errors import (
     ServerUntrusted,
     SummaryMismatch,
     SyncRefused,
@@ -41,6 +41,8 @@ from snapshot_server.client_errors import (
     SyncUnavailable,
     Unauthenticated,
 )
+from snapshot_server.client.patience import Patience
+from snapshot_server.client.tally import Mirror
 from snapshot_server.errors import (
     AtLeastFuture,
     CursorAbandoned,
@@ -50,8 +52,6 @@ from snapshot_server.errors import (
     CursorRefused,
     VideoMissing,
 )
-from snapshot_server.patience import Patience
-from snapshot_server.tally import Mirror
 
 # A break is followed by the next call at once; silence is borne as long as a busy machine needs.
 IN_A_HURRY = Patience(silence_s=20, backoff_base_s=0, crowded_base_s=0)

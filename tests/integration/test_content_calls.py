@@ -34,8 +34,8 @@ from h2.settings import SettingCodes
 
 from content_proto import content_pb2 as pb
 from embedded.postgres import Postgres
-from snapshot_server.limits import Limits
-from snapshot_server.reports import SyncOutcome, VideoRead
+from snapshot_server.content.limits import Limits
+from snapshot_server.content.reports import SyncOutcome, VideoRead
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 

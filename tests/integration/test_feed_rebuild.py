@@ -9,8 +9,8 @@ from projecting import assert_state_agrees, items, lease_of, member, projecting
 
 from outbox.errors import LeaseLost
 from snapshot_server.connections import projector_pool
-from snapshot_server.encoding import ENCODING
-from snapshot_server.projector import Projector
+from snapshot_server.feed.encoding import ENCODING
+from snapshot_server.feed.projector import Projector
 
 _SERIES = """
 INSERT INTO catalog.series (slug, title, status, visibility)

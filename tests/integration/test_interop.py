@@ -24,8 +24,8 @@ from whole_server import TOKEN, Whole, whole
 
 from content_proto import content_pb2 as pb
 from content_proto.content import v1
-from snapshot_server.client import SnapshotClient
-from snapshot_server.tally import Mirror
+from snapshot_server.client.client import SnapshotClient
+from snapshot_server.client.tally import Mirror
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAPSHOT = "/content.v1.ContentService/CatalogSnapshot"

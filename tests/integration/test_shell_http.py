@@ -16,10 +16,12 @@ from structlog.testing import capture_logs
 from outbox.errors import BadSetting, OutboxUnavailable
 from outbox.position import Position
 from outbox.ticks import Ticks
-from snapshot_server import place, projector, reports
-from snapshot_server.catalog import Issue
+from snapshot_server import place
 from snapshot_server.commands.status import survey
-from snapshot_server.projection import Projected
+from snapshot_server.content import reports
+from snapshot_server.feed import projector
+from snapshot_server.feed.catalog import Issue
+from snapshot_server.feed.projection import Projected
 from snapshot_server.serving.health import Health, Known, health_of
 from snapshot_server.serving.http import serving
 from snapshot_server.serving.metrics import Metrics

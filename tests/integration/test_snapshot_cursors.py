@@ -25,9 +25,9 @@ from feeding import (
 )
 
 from outbox.position import Position
-from snapshot_server.cursor import Cursor
-from snapshot_server.limits import Limits
-from snapshot_server.reports import CursorRefused, SyncOutcome
+from snapshot_server.content.cursor import Cursor
+from snapshot_server.content.limits import Limits
+from snapshot_server.content.reports import CursorRefused, SyncOutcome
 
 INVALID, RANGE, FAILED = (
     grpc.StatusCode.INVALID_ARGUMENT,

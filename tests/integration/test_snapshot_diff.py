@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from projecting import projecting
 
-from snapshot_server.audit import FeedLate, Verdict, audit
-from snapshot_server.comparison import What
+from snapshot_server.feed.audit import FeedLate, Verdict, audit
+from snapshot_server.feed.comparison import What
 
 ROOT = Path(__file__).resolve().parents[2]
 EPISODES = 12

@@ -29,8 +29,8 @@ from grpclib.client import Channel, UnaryStreamMethod
 from content_proto import content_pb2 as pb
 from outbox.errors import BadPosition
 from outbox.position import Position
-from snapshot_server.limits import Limits
-from snapshot_server.reports import SyncKind, SyncOutcome
+from snapshot_server.content.limits import Limits
+from snapshot_server.content.reports import SyncKind, SyncOutcome
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from grpclib.health.check import ServiceStatus
 from grpclib.health.service import OVERALL, Health
 from projecting import projecting
 
-from snapshot_server.authorization import Tokens
-from snapshot_server.codec import ContentCodec
 from snapshot_server.connections import bulk_pool, unary_pool
-from snapshot_server.limits import Limits
-from snapshot_server.service import ContentService
+from snapshot_server.content.codec import ContentCodec
+from snapshot_server.content.limits import Limits
+from snapshot_server.content.service import ContentService
+from snapshot_server.serving.authorization import Tokens
 from snapshot_server.serving.calls import Calls
 from snapshot_server.serving.metrics import Metrics
 from snapshot_server.serving.server import GrpcServer

@@ -3,7 +3,7 @@
 import pytest
 
 from outbox.errors import BadSetting
-from snapshot_server.channels import Target, Tls
+from snapshot_server.client.channels import Target, Tls
 from snapshot_server.commands.access import Access
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from outbox.event import Event
-from snapshot_server.affected import Scope, Touch, touched_by, touched_by_all
+from snapshot_server.feed.affected import Scope, Touch, touched_by, touched_by_all
 
 ONE, OTHER, THIRD = (UUID(int=n) for n in (1, 2, 3))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snapshot_server.authorization import Tokens
+from snapshot_server.serving.authorization import Tokens
 
 OURS = "current-Token_1,next/Token+2=="
 

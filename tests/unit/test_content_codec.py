@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from content_proto import content_pb2 as pb
-from snapshot_server.codec import ContentCodec, decoded
+from snapshot_server.content.codec import ContentCodec, decoded
 from snapshot_server.errors import RequestMalformed
 
 CODEC = ContentCodec()

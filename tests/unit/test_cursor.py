@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from outbox.errors import BadPosition
 from outbox.position import Position
-from snapshot_server.cursor import BEGINNING, Cursor, event_position, position_of
+from snapshot_server.content.cursor import BEGINNING, Cursor, event_position, position_of
 from snapshot_server.errors import CursorMalformed
 
 ORDINALS = st.integers(0, 2**31 - 1)

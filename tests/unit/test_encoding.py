@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from content_proto import content_pb2 as wire
-from snapshot_server.catalog import Asset, Category, Episode, Season, Series, Variant
-from snapshot_server.encoding import ENCODING, encoded_episode, encoded_series, series_message
+from snapshot_server.feed.catalog import Asset, Category, Episode, Season, Series, Variant
+from snapshot_server.feed.encoding import ENCODING, encoded_episode, encoded_series, series_message
 
 VERSION = 1795347471648 << 20 | 7
 PAST = datetime(2026, 1, 2, tzinfo=UTC)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from content_proto import content_pb2 as wire
 from content_proto.content import v1
-from snapshot_server.catalog import Asset, Category, Episode, Season, Series, Variant
-from snapshot_server.encoding import encoded_episode, encoded_series, series_message
+from snapshot_server.feed.catalog import Asset, Category, Episode, Season, Series, Variant
+from snapshot_server.feed.encoding import encoded_episode, encoded_series, series_message
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

@@ -12,7 +12,7 @@ from content_proto.content_pb2 import (
     Season,
     Variant,
 )
-from snapshot_server.comparison import (
+from snapshot_server.feed.comparison import (
     Difference,
     FeedItem,
     Outcome,
@@ -20,7 +20,7 @@ from snapshot_server.comparison import (
     compared,
     differing,
 )
-from snapshot_server.feed import Key
+from snapshot_server.feed.writer import Key
 
 KEY = Key(2, UUID(int=1))
 TICK, ENCODING = 100, 3

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from outbox.errors import OutboxUnavailable
+from snapshot_server.content.waiting import FeedWatch
 from snapshot_server.errors import Draining
-from snapshot_server.waiting import FeedWatch
 
 
 class Place:

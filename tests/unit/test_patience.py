@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapshot_server.patience import Patience, pause_before_retry
+from snapshot_server.client.patience import Patience, pause_before_retry
 
 PATIENCE = Patience(backoff_base_s=1, backoff_cap_s=5, crowded_base_s=10, crowded_cap_s=30)
 

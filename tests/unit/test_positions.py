@@ -3,8 +3,8 @@
 import pytest
 
 from outbox.position import Position
-from snapshot_server.cursor import BEGINNING, Cursor
-from snapshot_server.positions import Bounds, FeedState, Standing, standing
+from snapshot_server.content.cursor import BEGINNING, Cursor
+from snapshot_server.content.positions import Bounds, FeedState, Standing, standing
 
 
 def state(*, stale: bool = False, abandoned: bool = False) -> FeedState:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from snapshot_server.catalog import (
+from snapshot_server.feed.catalog import (
     Asset,
     Category,
     Episode,

@@ -3,7 +3,7 @@
 import pytest
 
 from outbox.errors import BadSetting
-from snapshot_server.limits import Limits
+from snapshot_server.content.limits import Limits
 from snapshot_server.settings import Address, Settings, TlsFiles
 
 GOOD = {

@@ -14,10 +14,10 @@ from content_proto.content_pb2 import (
     ItemKind,
     RemovedItem,
 )
-from snapshot_server.chunk import Chunk
-from snapshot_server.client_errors import SummaryMismatch
+from snapshot_server.client.chunk import Chunk
+from snapshot_server.client.errors import SummaryMismatch
+from snapshot_server.client.tally import Mirror, Totals
 from snapshot_server.digest import item_digest
-from snapshot_server.tally import Mirror, Totals
 
 A, B = str(UUID(int=1)), str(UUID(int=2))
 

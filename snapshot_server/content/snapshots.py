@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
 from outbox.errors import CatalogStreamError, OutboxUnavailable
-from snapshot_server import reports
-from snapshot_server.chunking import chunk_of
-from snapshot_server.cursor import BEGINNING, Cursor, event_position
+from snapshot_server.content import reports
+from snapshot_server.content.chunking import chunk_of
+from snapshot_server.content.cursor import BEGINNING, Cursor, event_position
+from snapshot_server.content.limits import items_of
+from snapshot_server.content.positions import Standing, standing
+from snapshot_server.content.reports import SyncEnded, SyncKind, SyncOutcome
+from snapshot_server.content.statuses import reason_of
+from snapshot_server.content.transport import send
 from snapshot_server.errors import (
     AtLeastAbandoned,
     AtLeastFuture,
@@ -28,11 +33,6 @@ from snapshot_server.errors import (
     ItemTooLarge,
     ReaderStalled,
 )
-from snapshot_server.limits import items_of
-from snapshot_server.positions import Standing, standing
-from snapshot_server.reports import SyncEnded, SyncKind, SyncOutcome
-from snapshot_server.statuses import reason_of
-from snapshot_server.transport import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from grpclib.server import Stream
 
     from content_proto import content_pb2 as pb
-    from snapshot_server.limits import Limits
-    from snapshot_server.pages import Page, Pages, Places
-    from snapshot_server.reports import Report
-    from snapshot_server.waiting import FeedWatch
+    from snapshot_server.content.limits import Limits
+    from snapshot_server.content.pages import Page, Pages, Places
+    from snapshot_server.content.reports import Report
+    from snapshot_server.content.waiting import FeedWatch
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from h2.errors import ErrorCodes
 
-from snapshot_server.codec import decoded
+from snapshot_server.content.codec import decoded
 from snapshot_server.errors import (
     ReaderStalled,
     RequestCompressed,

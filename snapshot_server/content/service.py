@@ -13,14 +13,14 @@ from h2.exceptions import ProtocolError
 
 from content_proto import content_pb2 as pb
 from outbox.errors import CatalogStreamError
-from snapshot_server import transport
+from snapshot_server.content import transport
+from snapshot_server.content.pages import Pages, Places
+from snapshot_server.content.reports import VideoRead
+from snapshot_server.content.snapshots import Snapshots
+from snapshot_server.content.statuses import answer_to
+from snapshot_server.content.videos import Videos
+from snapshot_server.content.waiting import FeedWatch
 from snapshot_server.errors import VideoMissing
-from snapshot_server.pages import Pages, Places
-from snapshot_server.reports import VideoRead
-from snapshot_server.snapshots import Snapshots
-from snapshot_server.statuses import answer_to
-from snapshot_server.videos import Videos
-from snapshot_server.waiting import FeedWatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from grpclib.server import Stream
 
-    from snapshot_server.limits import Limits
-    from snapshot_server.reports import Report
+    from snapshot_server.content.limits import Limits
+    from snapshot_server.content.reports import Report
 
     M = TypeVar("M", bound=Message)
 

@@ -6,7 +6,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from snapshot_server.client_errors import SyncRefused, Unauthenticated
+from snapshot_server.client.errors import SyncRefused, Unauthenticated
 from snapshot_server.errors import (
     AtLeastAbandoned,
     AtLeastFuture,

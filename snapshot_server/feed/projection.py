@@ -13,10 +13,10 @@ from outbox.connection import translated
 from outbox.position import ORIGIN, Position
 from outbox.prefetch import read_ahead
 from outbox.tables import at_newest_tick
-from snapshot_server.affected import touched_by_all
-from snapshot_server.encoding import ENCODING
-from snapshot_server.feed import EPISODE, SERIES, FeedWriter, Item, Key, Known, load_state
-from snapshot_server.rows import Found, read_items
+from snapshot_server.feed.affected import touched_by_all
+from snapshot_server.feed.encoding import ENCODING
+from snapshot_server.feed.rows import Found, read_items
+from snapshot_server.feed.writer import EPISODE, SERIES, FeedWriter, Item, Key, Known, load_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from outbox.leases import Lease
     from outbox.tables import AsOf
     from outbox.ticks import Ticks
-    from snapshot_server.feed import State
+    from snapshot_server.feed.writer import State
 
 _SQL = sql.load("snapshot_server")
 _EVENTS_AT_ONCE = 5000

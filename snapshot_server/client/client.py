@@ -20,11 +20,11 @@ from content_proto.content_pb2 import (
     GetVideoMetadataRequest,
     GetVideoMetadataResponse,
 )
-from snapshot_server.channels import Channels
-from snapshot_server.chunk import Chunk
-from snapshot_server.client_errors import ServerUntrusted, StreamCut, SyncTimedOut, SyncUnavailable
-from snapshot_server.patience import Patience, pause_before_retry
-from snapshot_server.refusals import asked_pause_s, is_about_the_call, is_crowded, refusal_of
+from snapshot_server.client.channels import Channels
+from snapshot_server.client.chunk import Chunk
+from snapshot_server.client.errors import ServerUntrusted, StreamCut, SyncTimedOut, SyncUnavailable
+from snapshot_server.client.patience import Patience, pause_before_retry
+from snapshot_server.client.refusals import asked_pause_s, is_about_the_call, is_crowded, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from grpclib.client import Stream
 
-    from snapshot_server.channels import Tls
+    from snapshot_server.client.channels import Tls
 
 _SNAPSHOT = "/content.v1.ContentService/CatalogSnapshot"
 _METADATA = "/content.v1.ContentService/GetVideoMetadata"

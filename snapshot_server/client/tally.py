@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from snapshot_server.client_errors import SummaryMismatch
+from snapshot_server.client.errors import SummaryMismatch
 from snapshot_server.digest import item_digest
 
 if TYPE_CHECKING:
     from content_proto.content_pb2 import CatalogFeedItem, CatalogSummary
-    from snapshot_server.chunk import Chunk
+    from snapshot_server.client.chunk import Chunk
 
 _SERIES, _EPISODE = 1, 2
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from snapshot_server.cursor import position_of
+from snapshot_server.content.cursor import position_of
 
 if TYPE_CHECKING:
-    from snapshot_server.cursor import Cursor
+    from snapshot_server.content.cursor import Cursor
 
 
 class Standing(StrEnum):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from snapshot_server.feed import Key
+    from snapshot_server.feed.writer import Key
 
 
 class What(StrEnum):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from content_proto import content_pb2 as pb
-from snapshot_server.cursor import position_of
+from snapshot_server.content.cursor import position_of
 
 if TYPE_CHECKING:
-    from snapshot_server.pages import Page
+    from snapshot_server.content.pages import Page
 
 
 def chunk_of(page: Page) -> list[bytes]:

@@ -23,8 +23,8 @@ from outbox.errors import (
 from outbox.position import Position
 from outbox.ticks import Ticks
 from snapshot_server.errors import DatabaseChanged
-from snapshot_server.feed import load_state, purge
-from snapshot_server.projection import Projected, Projection
+from snapshot_server.feed.projection import Projected, Projection
+from snapshot_server.feed.writer import load_state, purge
 
 if TYPE_CHECKING:
     from collections.abc import Callable

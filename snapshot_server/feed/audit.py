@@ -14,12 +14,12 @@ from uuid import UUID
 from outbox import sql
 from outbox.connection import translated
 from outbox.tables import at_newest_tick
-from snapshot_server.comparison import Difference, FeedItem, Outcome, What, compared
 from snapshot_server.digest import item_digest
-from snapshot_server.encoding import ENCODING
 from snapshot_server.errors import SnapshotError
-from snapshot_server.feed import EPISODE, SERIES, Key
-from snapshot_server.rows import read_items
+from snapshot_server.feed.comparison import Difference, FeedItem, Outcome, What, compared
+from snapshot_server.feed.encoding import ENCODING
+from snapshot_server.feed.rows import read_items
+from snapshot_server.feed.writer import EPISODE, SERIES, Key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from snapshot_server.errors import SnapshotError
 
 if TYPE_CHECKING:
-    from snapshot_server.tally import Totals
+    from snapshot_server.client.tally import Totals
 
 
 class StreamCut(SnapshotError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from outbox import sql
 from outbox.connection import translated
-from snapshot_server.positions import Bounds, FeedState
+from snapshot_server.content.positions import Bounds, FeedState
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import asyncpg
 
     from content_proto import content_pb2 as pb
-    from snapshot_server.cursor import Cursor
-    from snapshot_server.limits import Limits
+    from snapshot_server.content.cursor import Cursor
+    from snapshot_server.content.limits import Limits
 
 _SQL = sql.load("snapshot_server")
 # For a connection; with as many readers as there may be, each waits for a few pages of others.

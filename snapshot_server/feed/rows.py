@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from outbox import sql
 from outbox.connection import translated
-from snapshot_server import catalog
-from snapshot_server.encoding import encoded_episode, encoded_series, series_message
-from snapshot_server.feed import EPISODE, SERIES, Key
+from snapshot_server.feed import catalog
+from snapshot_server.feed.encoding import encoded_episode, encoded_series, series_message
+from snapshot_server.feed.writer import EPISODE, SERIES, Key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from content_proto import content_pb2 as wire
-    from snapshot_server.catalog import Asset, Category, Episode, Issue, Season, Series, Variant
+    from snapshot_server.feed.catalog import (
+        Asset,
+        Category,
+        Episode,
+        Issue,
+        Season,
+        Series,
+        Variant,
+    )
 
     Connection: TypeAlias = asyncpg.Connection | PoolConnectionProxy
 

@@ -9,14 +9,14 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from content_proto import content_pb2 as wire
-from snapshot_server.catalog import is_season_of, thumbnail_of
+from snapshot_server.feed.catalog import is_season_of, thumbnail_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from snapshot_server.catalog import Asset, Category, Episode, Season, Series, Variant
+    from snapshot_server.feed.catalog import Asset, Category, Episode, Season, Series, Variant
 
 ENCODING = 1
 """To be raised with every change of the bytes: the projector then encodes all items anew."""

@@ -1,0 +1,1 @@
+"""The content service: what it answers, and from where."""

@@ -1,0 +1,1 @@
+"""The feed: what it is made of, who keeps it, and whether it is right."""
