@@ -1617,5 +1617,6 @@ GRANT EXECUTE ON FUNCTION outbox.rotate, outbox.retire, outbox.emit TO outbox_pu
 GRANT USAGE ON SCHEMA feed TO feed_projector, feed_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON feed.item, feed.state TO feed_projector;
 GRANT SELECT ON feed.item, feed.state TO feed_reader;
+GRANT SELECT ON outbox.lease, outbox.member TO feed_reader;
 
 COMMIT;
