@@ -33,10 +33,10 @@ def test_each_statement_is_found_by_its_name_with_its_comment(package: str) -> N
     }
 
 
-@pytest.mark.parametrize("package", ["outbox", "publisher"])
+@pytest.mark.parametrize("package", ["outbox", "publisher", "snapshot_server"])
 def test_every_name_in_our_files_is_a_statement_of_its_own(package: str) -> None:
     text = resources.files(package).joinpath("queries.sql").read_text("utf-8")
     found = sql.load(package)
     assert list(found) == re.findall("name: (.+)", text)
-    begins = re.compile("^(SELECT|WITH|INSERT|UPDATE|DELETE)", re.MULTILINE)
+    begins = re.compile("^(SELECT|WITH|INSERT|UPDATE|DELETE|CREATE|SET)", re.MULTILINE)
     assert all(begins.search(found[name]) for name in found)
