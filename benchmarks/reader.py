@@ -35,7 +35,7 @@ class Sync(NamedTuple):
     first_s: float
     """Until the first chunk was there."""
     first_tenth: float
-    """Bytes a second, in the first tenth of the chunks; 0 where there are too few."""
+    """Chunks a second, in the first tenth of them; 0 where there are too few."""
     last_tenth: float
 
 
@@ -44,6 +44,9 @@ class Wish(NamedTuple):
 
     address: str
     calls: int = 1
+    """At most."""
+    most_s: float = 60.0
+    """After these, no call is begun."""
     limit: int = 1000
     cursor: str | None = None
     first_only: bool = False
@@ -66,10 +69,19 @@ def main(wish: Wish) -> None:
         else:
             _sync(channel, wish._replace(first_only=True))
             found = []
-            for _ in range(wish.calls):
+            for _ in _times(wish):
                 time.sleep(_PAUSE_S)
                 found.append(_sync(channel, wish))
             print(json.dumps(found), flush=True)  # noqa: T201
+
+
+def _times(wish: Wish) -> Iterator[int]:
+    """Once, and again as long as the wish lets it."""
+    began = time.perf_counter()
+    for number in range(wish.calls):
+        if number and time.perf_counter() - began > wish.most_s:
+            return
+        yield number
 
 
 def _sync(channel: grpc.Channel, wish: Wish) -> Sync:
@@ -98,19 +110,16 @@ def _sync(channel: grpc.Channel, wish: Wish) -> Sync:
         sum(sizes),
         times[-1] - began,
         times[0] - began,
-        *_tenths(times[:-1], sizes[:-1]),
+        *_tenths(times[:-1]),
     )
 
 
-def _tenths(times: list[float], sizes: list[int]) -> tuple[float, float]:
+def _tenths(times: list[float]) -> tuple[float, float]:
     """Without the first chunk, which came in a time of its own, and the last, which is shorter."""
     tenth = len(times) // 10
     if tenth < _FEWEST:
         return 0.0, 0.0
-    return (
-        sum(sizes[1 : tenth + 1]) / (times[tenth] - times[0]),
-        sum(sizes[-tenth:]) / (times[-1] - times[-1 - tenth]),
-    )
+    return tenth / (times[tenth] - times[0]), tenth / (times[-1] - times[-1 - tenth])
 
 
 def _syncs(channel: grpc.Channel, wish: Wish) -> None:
@@ -144,7 +153,7 @@ def _videos(channel: grpc.Channel, wish: Wish) -> list[float]:
 
 
 def _asked(ask: Any, wish: Wish) -> Iterator[float]:  # noqa: ANN401
-    for number in range(wish.calls):
+    for number in _times(wish):
         request = wire.GetVideoMetadataRequest(video_id=wish.videos[number % len(wish.videos)])
         began = time.perf_counter()
         ask(request)

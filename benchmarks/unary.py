@@ -40,7 +40,7 @@ class Calls:
 
 async def run(servers: Servers, screen: Screen, *, quick: bool) -> list[Row]:
     """A call each 10 ms or so."""
-    items, calls, rounds = (20_000, 150, 1) if quick else (200_000, 1000, 3)
+    items, calls, most_s, rounds = (20_000, 250, 4.0, 1) if quick else (200_000, 1000, 20.0, 3)
     rows: list[Row] = []
     screen.doing("unary: filling the catalog, building the feed")
     async with feeds.catalog(servers, "unary", items) as feed, AsyncExitStack() as end:
@@ -59,7 +59,7 @@ async def run(servers: Servers, screen: Screen, *, quick: bool) -> list[Row]:
         }
         for mode, measure in modes.items():
             runs = {
-                name: partial(measure, Wish(address, calls, videos=videos))
+                name: partial(measure, Wish(address, calls, most_s, videos=videos))
                 for name, address in addresses.items()
             }
             found = await alternate(screen, f"unary, {mode}", runs, rounds=rounds)
