@@ -1053,7 +1053,8 @@ END $$;
 
 -- The same for a table whose rows are a part of another entity, as the variants are of a media asset: an update of
 -- that entity. Its row is locked first, as every writer of it does, so that its events keep their order; an owner
--- that is deleted, or goes in the same statement, has nothing more to say.
+-- that is deleted, or goes in the same statement, has nothing more to say. A soft-deleted one is locked too (OFFSET 0: the
+-- condition stays behind the lock): it must not come back, as it was, before this transaction has ended.
 CREATE OR REPLACE FUNCTION outbox.capture_part_sql(w outbox.watched) RETURNS TABLE (kind text, body text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -1080,13 +1081,13 @@ BEGIN
     INSERT INTO %1$s (entity, entity_id, operation, payload)
     SELECT %2$L, %3$s, 'update', outbox.payload(%4$s, %5$L, %6$L, NULL)
       FROM (SELECT * FROM %7$s AS p
-             WHERE p.%8$I IN (%9$s)%10$s
-             ORDER BY p.%8$I FOR NO KEY UPDATE) AS p;
+             WHERE p.%8$I IN (%9$s)
+             ORDER BY p.%8$I OFFSET 0 FOR NO KEY UPDATE) AS p%10$s;
     %11$s
 END $body$,
             outbox.current_partition(), owner.entity, outbox.entity_id_sql(owner.source, owner.key, 'p'),
             outbox.list_sql(context), omitted || ':null', omitted, owner.source, owner.key, format(affected, w.key, columns),
-            CASE WHEN owner.soft_delete IS NOT NULL THEN format(' AND p.%I IS NULL', owner.soft_delete) END, outbox.ring_sql());
+            CASE WHEN owner.soft_delete IS NOT NULL THEN format(' WHERE p.%I IS NULL', owner.soft_delete) END, outbox.ring_sql());
         RETURN NEXT;
     END LOOP;
 END $$;

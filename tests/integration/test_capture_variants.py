@@ -131,6 +131,37 @@ async def test_variants_of_a_soft_deleted_asset_raise_nothing(
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        (
+            "INSERT INTO catalog.media_asset_variant"
+            " (media_asset_id, label, width, height, bitrate_kbps, codec)"
+            " SELECT id, '720p', 1, 1, 1, 'h264' FROM catalog.media_asset"
+        ),
+        "UPDATE catalog.media_asset_variant SET width = 1",
+        "DELETE FROM catalog.media_asset_variant",
+    ],
+)
+async def test_a_soft_deleted_asset_does_not_come_back_while_its_variants_change(
+    connection: asyncpg.Connection, connect: Connect, statement: str
+) -> None:
+    [(asset, _)] = await add_assets(connection, 1)
+    await add_variants(connection, [asset], "1080p")
+    await connection.execute("UPDATE catalog.media_asset SET deleted_at = now()")
+    back = "UPDATE catalog.media_asset SET deleted_at = NULL"
+    before = await last_id(connection)
+    async with (changing := await connect()).transaction():
+        await changing.execute(statement)
+        # Whoever saw it now would see the variants as they were, and be told of no change.
+        await connection.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await connection.execute(back)
+
+    await connection.execute(back)
+    assert [change.operation for change in await captured(connection, after=before)] == ["create"]
+
+
+@pytest.mark.parametrize(
     ("statement", "deleted"),
     [
         ("DELETE FROM catalog.media_asset", ["mediaAsset"] * 2),
