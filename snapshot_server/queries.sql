@@ -166,9 +166,13 @@ SELECT e.id, e.slug, e.series_id, e.season_id, e.title, e.synopsis, e.duration_s
    AND s.status = 'PUBLISHED' AND s.visibility = 'PUBLIC' AND s.deleted_at IS NULL;
 
 -- name: variant_rows
-SELECT v.media_asset_id, v.label, v.width, v.height, v.bitrate_kbps, v.codec, v.frame_rate
+-- Columns in the order of Variant in catalog.py, as one text for each asset: few ladders of variants serve many assets,
+-- and each is read once then.
+SELECT k.id, v.ladder
   FROM unnest($1::uuid[]) AS k (id)
-  JOIN catalog.media_asset_variant AS v ON v.media_asset_id = k.id;
+ CROSS JOIN LATERAL (SELECT json_agg(json_build_array(label, width, height, bitrate_kbps, codec, frame_rate))::text AS ladder
+                       FROM catalog.media_asset_variant WHERE media_asset_id = k.id) AS v
+ WHERE v.ladder IS NOT NULL;
 
 -- name: feed_page
 -- State and page in one statement, so that they are of one position. $1: what the cursor has seen; $2, $3: where it is;

@@ -82,7 +82,7 @@ class Variant(NamedTuple):
     height: int
     bitrate_kbps: int
     codec: str
-    frame_rate: Decimal | None = None
+    frame_rate: Decimal | float | None = None
 
 
 class Issue(StrEnum):

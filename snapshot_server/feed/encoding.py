@@ -156,7 +156,7 @@ def _renditions(variants: tuple[Variant, ...]) -> bytes:
 def _put_captions(message: wire.Localization, captions: str) -> None:
     """What is not an address or an object has a language, and nothing else."""
     try:
-        by_language = _JSON.decode(captions)
+        by_language, _ = _JSON.raw_decode(captions)
     except RecursionError:
         # PostgreSQL takes what is nested deeper; the item is worth more than its captions.
         return

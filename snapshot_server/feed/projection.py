@@ -135,7 +135,7 @@ class Projection:
         async with read_ahead(self._touched(now), depth=1) as pages:
             async for page in pages:
                 known = await feed.known(page.wanted)
-                items = [item async for item in self._items(page, known)]
+                items = await self._items(page, known)
                 await feed.write(numbering.of(items), known, encoding=ENCODING)
         return events
 
@@ -151,14 +151,16 @@ class Projection:
             wanted = {Key(row["kind"], row["id"]): row["version"] for row in found}
             yield _Page(wanted, await read_items(now.connection, wanted))
 
-    async def _items(self, page: _Page, known: dict[Key, Known]) -> AsyncGenerator[Item, None]:
+    async def _items(self, page: _Page, known: dict[Key, Known]) -> list[Item]:
         """What the feed is to have of the items of *page*, as far as it has or gets any."""
+        items = []
         for number, (key, version) in enumerate(page.wanted.items()):
             if number % _BREATHE_EVERY == 0:
                 # Encoding is work for the processor; who is served by this process need not wait.
                 await asyncio.sleep(0)
             if item := self._item(key, version, page.rows, known.get(key)):
-                yield item
+                items.append(item)
+        return items
 
     def _item(self, key: Key, version: int, rows: Found, known: Known | None) -> Item | None:
         """What the feed is to have of one item; None when it neither has nor gets anything."""
@@ -179,7 +181,7 @@ class Projection:
                 bodies = await feed.bodies(known) if known else {}
                 items = [
                     item
-                    async for item in self._items(page, known)
+                    for item in await self._items(page, known)
                     if not _is_same(item, page.rows, known, bodies)
                 ]
                 await feed.write(numbering.of(items), known, encoding=ENCODING)
@@ -225,7 +227,7 @@ class _Numbering:
 
     def of(self, items: list[Item]) -> list[Item]:
         """*items* with their ordinals."""
-        return [item._replace(ordinal=self._number(item.version)) for item in items]
+        return [Item(key, at, self._number(at), body) for key, at, _, body in items]
 
     def _number(self, version: int) -> int:
         if version != self._version:

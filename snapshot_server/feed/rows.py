@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from outbox import sql
@@ -96,9 +97,7 @@ async def read_items(connection: Connection, keys: Collection[Key]) -> Found:
         if id_ in rows:
             found[Key(SERIES, id_)] = rows[id_]
     messages = {id_: series_message(*rows[id_]) for id_ in parents}
-    variants_of: dict[UUID, list[Variant]] = defaultdict(list)
-    for row in variants:
-        variants_of[row["media_asset_id"]].append(catalog.Variant(*row[1:]))
+    variants_of = {id_: _ladder(text) for id_, text in variants}
     for row in episodes:
         found[Key(EPISODE, row["id"])] = _episode(row, messages, variants_of)
     return found
@@ -114,10 +113,15 @@ def _series(row: asyncpg.Record) -> SeriesRow:
     return SeriesRow(catalog.Series(*row[:_SERIES]), category)
 
 
+@lru_cache(4096)
+def _ladder(variants: str) -> tuple[Variant, ...]:
+    return tuple(catalog.Variant(*variant) for variant in json.loads(variants))
+
+
 def _episode(
     row: asyncpg.Record,
     messages: dict[UUID, wire.Series],
-    variants_of: dict[UUID, list[Variant]],
+    variants_of: dict[UUID, tuple[Variant, ...]],
 ) -> EpisodeRow:
     asset_id = row["asset_id"]
     return EpisodeRow(
@@ -125,5 +129,5 @@ def _episode(
         messages[row["series_id"]],
         catalog.Season(*row[_EPISODE:_SEASON]) if row["season_key"] else None,
         catalog.Asset(*row[_SEASON:]) if asset_id else None,
-        variants_of[asset_id] if asset_id else (),
+        variants_of.get(asset_id, ()),
     )
