@@ -98,4 +98,6 @@ async def catalog(servers: Servers, name: str, items: int) -> AsyncIterator[Feed
         await connection.execute(CATALOG["create_catalog"])
         await connection.execute(CATALOG["fill_catalog"].replace("$1", str(items)))
         await connection.execute(CATALOG["settle_catalog"])
+        # A catalog without any event is not what projectors and clients meet.
+        await connection.execute(CATALOG["rename_first_category"], "Drama")
         yield Feed(servers, dsn, connection, items)
