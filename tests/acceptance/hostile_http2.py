@@ -20,7 +20,7 @@ from h2.settings import SettingCodes
 
 SNAPSHOT = b"/content.v1.ContentService/CatalogSnapshot"
 METADATA = b"/content.v1.ContentService/GetVideoMetadata"
-_ANSWERED_WITHIN_S = 20.0
+_ANSWERED_WITHIN_S = 60.0
 
 
 def framed(message: bytes, *, size: int | None = None) -> bytes:
