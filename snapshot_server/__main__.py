@@ -121,17 +121,12 @@ def _asked_to_stop(settings: Settings) -> asyncio.Event:
     return stop
 
 
-def _collect_seldom() -> None:
-    """Rows and items come in thousands and are in no cycle: looking for some took a tenth."""
-    gc.freeze()
-    gc.set_threshold(20_000)
-
-
 async def _serve(settings: Settings, *, is_child: bool = False) -> int:
     stop = _asked_to_stop(settings)
     from snapshot_server.serving import process, processes  # noqa: PLC0415
 
-    _collect_seldom()
+    # What is imported stays: no collection need look at it.
+    gc.freeze()
     parent = asyncio.create_task(processes.end_with_parent(stop.set)) if is_child else None
     await process.serve(settings, stop, shared=is_child)
     if parent:
@@ -150,7 +145,10 @@ async def _project(settings: Settings) -> int:
     stop = _asked_to_stop(settings)
     from snapshot_server.serving import process  # noqa: PLC0415
 
-    _collect_seldom()
+    gc.freeze()
+    # Rows and items come in thousands and are in no cycle: looking for some took a tenth. Not where
+    # clients are served: calls that they break off leave cycles, with chunks of 1 MiB in them.
+    gc.set_threshold(20_000)
     await process.project(settings, stop)
     return 0
 
