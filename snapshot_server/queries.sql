@@ -45,37 +45,39 @@ SELECT outbox.move_checkpoint($1, $2, $3, $4, $5, 0, 0);
 -- name: make_touched
 -- Of a session, and emptied by each transaction: a large fan-out needs no memory of ours, and a small one no new table.
 CREATE TEMPORARY TABLE IF NOT EXISTS touched (
-    kind smallint NOT NULL, id uuid NOT NULL, version bigint NOT NULL, PRIMARY KEY (kind, id)
+    kind smallint NOT NULL, id uuid NOT NULL, version bigint NOT NULL, was_shown boolean NOT NULL, PRIMARY KEY (kind, id)
 ) ON COMMIT DELETE ROWS;
 
 -- name: touch
 -- The numbers are those of Scope in affected.py. An item that several events touch stands at the last of them.
-INSERT INTO pg_temp.touched AS o (kind, id, version)
+INSERT INTO pg_temp.touched AS o (kind, id, version, was_shown)
   WITH touch AS MATERIALIZED (
-       SELECT scope, id, version FROM unnest($1::smallint[], $2::uuid[], $3::bigint[]) AS t (scope, id, version)
+       SELECT scope, id, version, was_shown
+         FROM unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::boolean[]) AS t (scope, id, version, was_shown)
   )
-SELECT kind, id, max(version)
+SELECT kind, id, max(version), bool_or(was_shown)
   FROM (
-       SELECT scope AS kind, id, version FROM touch WHERE scope IN (1, 2)
+       SELECT scope AS kind, id, version, was_shown FROM touch WHERE scope IN (1, 2)
         UNION ALL
-       SELECT 2, e.id, t.version FROM touch AS t JOIN catalog.episode AS e ON e.series_id = t.id WHERE t.scope = 1
+       SELECT 2, e.id, t.version, t.was_shown FROM touch AS t JOIN catalog.episode AS e ON e.series_id = t.id WHERE t.scope = 1
         UNION ALL
-       SELECT 2, e.id, t.version FROM touch AS t JOIN catalog.episode AS e ON e.season_id = t.id WHERE t.scope = 3
+       SELECT 2, e.id, t.version, t.was_shown FROM touch AS t JOIN catalog.episode AS e ON e.season_id = t.id WHERE t.scope = 3
         UNION ALL
-       SELECT 1, s.id, t.version FROM touch AS t JOIN catalog.series AS s ON s.category_id = t.id WHERE t.scope = 4
+       SELECT 1, s.id, t.version, t.was_shown FROM touch AS t JOIN catalog.series AS s ON s.category_id = t.id WHERE t.scope = 4
         UNION ALL
-       SELECT 2, e.id, t.version
+       SELECT 2, e.id, t.version, t.was_shown
          FROM touch AS t JOIN catalog.series AS s ON s.category_id = t.id JOIN catalog.episode AS e ON e.series_id = s.id
         WHERE t.scope = 4
-       ) AS item (kind, id, version)
+       ) AS item (kind, id, version, was_shown)
  GROUP BY kind, id
-    ON CONFLICT (kind, id) DO UPDATE SET version = greatest(o.version, excluded.version);
+    ON CONFLICT (kind, id) DO UPDATE
+   SET version = greatest(o.version, excluded.version), was_shown = o.was_shown OR excluded.was_shown;
 
 -- name: index_touched
 CREATE INDEX IF NOT EXISTS touched_in_order ON pg_temp.touched (version, kind, id);
 
 -- name: touched_after
-SELECT kind, id, version
+SELECT kind, id, version, was_shown
   FROM pg_temp.touched
  WHERE (version, kind, id) > ($1, $2, $3)
  ORDER BY version, kind, id

@@ -43,6 +43,10 @@ _SCOPES = {
 }
 
 
+_SHOWING = ('"PUBLISHED"', '"PUBLIC"', '"$previous"')
+"""In the payload of an event that publishes an item, or moves it to another parent."""
+
+
 def touched_by(event: Event) -> Iterator[Touch]:
     """What *event* touches; nothing for an entity that is in no item.
 
@@ -58,8 +62,30 @@ def touched_by(event: Event) -> Iterator[Touch]:
                 yield Touch(Scope.EPISODE, UUID(episode_id))
 
 
-def touched_by_all(events: Iterable[Event]) -> dict[Touch, int]:
-    """What *events*, in their order, touch; with the version of the last one that does."""
-    return {
-        touch: Position.parse(event.id).version for event in events for touch in touched_by(event)
-    }
+class Mark(NamedTuple):
+    """What is known of something that was touched."""
+
+    version: int
+    """Of the last event that touched it."""
+    was_shown: bool
+    """Viewers may have seen it for a while, whatever the tables say now."""
+
+
+def may_have_shown(event: Event) -> bool:
+    """Whether viewers may have seen an item because of *event*, or until then.
+
+    Rather once too often: a word in a title will do.
+    """
+    return event.operation == "delete" or any(word in event.payload for word in _SHOWING)
+
+
+def touched_by_all(events: Iterable[Event]) -> dict[Touch, Mark]:
+    """What *events*, in their order, touch."""
+    marks: dict[Touch, Mark] = {}
+    for event in events:
+        shown = may_have_shown(event)
+        for touch in touched_by(event):
+            before = marks.get(touch)
+            was_shown = shown or (before is not None and before.was_shown)
+            marks[touch] = Mark(Position.parse(event.id).version, was_shown)
+    return marks

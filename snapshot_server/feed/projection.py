@@ -13,7 +13,7 @@ from outbox.connection import translated
 from outbox.position import ORIGIN, Position
 from outbox.prefetch import read_ahead
 from outbox.tables import at_newest_tick
-from snapshot_server.feed.affected import touched_by_all
+from snapshot_server.feed.affected import Mark, touched_by_all
 from snapshot_server.feed.encoding import ENCODING
 from snapshot_server.feed.rows import Found, read_items
 from snapshot_server.feed.writer import EPISODE, SERIES, FeedWriter, Item, Key, Known, load_state
@@ -55,8 +55,8 @@ class Projected(NamedTuple):
 class _Page(NamedTuple):
     """Items to be written, and what the tables have for them."""
 
-    wanted: dict[Key, int]
-    """By item, the version that it is to have."""
+    wanted: dict[Key, Mark]
+    """By item, what is known of it."""
     rows: Found
 
 
@@ -129,7 +129,8 @@ class Projection:
                         _SQL["touch"],
                         [touch.scope for touch in touches],
                         [touch.id for touch in touches],
-                        list(touches.values()),
+                        [mark.version for mark in touches.values()],
+                        [mark.was_shown for mark in touches.values()],
                     )
         numbering = _Numbering()
         async with read_ahead(self._touched(now), depth=1) as pages:
@@ -148,27 +149,31 @@ class Projection:
             if not found:
                 return
             last = (found[-1]["version"], found[-1]["kind"], found[-1]["id"])
-            wanted = {Key(row["kind"], row["id"]): row["version"] for row in found}
+            wanted = {
+                Key(row["kind"], row["id"]): Mark(row["version"], row["was_shown"]) for row in found
+            }
             yield _Page(wanted, await read_items(now.connection, wanted))
 
     async def _items(self, page: _Page, known: dict[Key, Known]) -> list[Item]:
         """What the feed is to have of the items of *page*, as far as it has or gets any."""
         items = []
-        for number, (key, version) in enumerate(page.wanted.items()):
+        for number, (key, mark) in enumerate(page.wanted.items()):
             if number % _BREATHE_EVERY == 0:
                 # Encoding is work for the processor; who is served by this process need not wait.
                 await asyncio.sleep(0)
-            if item := self._item(key, version, page.rows, known.get(key)):
+            if item := self._item(key, mark, page.rows, known.get(key)):
                 items.append(item)
         return items
 
-    def _item(self, key: Key, version: int, rows: Found, known: Known | None) -> Item | None:
+    def _item(self, key: Key, mark: Mark, rows: Found, known: Known | None) -> Item | None:
         """What the feed is to have of one item; None when it neither has nor gets anything."""
         if row := rows.get(key):
             for issue in row.issues:
                 self._observe_issue(issue)
-            return Item(key, version, 0, row.encoded(version))
-        return Item(key, version, 0, None) if known and known.is_live else None
+            return Item(key, mark.version, 0, row.encoded(mark.version))
+        # It may have come and gone since the last pass, and a client may have seen it meanwhile.
+        is_gone = mark.was_shown or (known is not None and known.is_live)
+        return Item(key, mark.version, 0, None) if is_gone else None
 
     async def _rebuild(self, feed: FeedWriter, now: AsOf, version: int, *, is_new: bool) -> None:
         """Compare all items with the tables. Those that differ are touched at *version*."""
@@ -239,13 +244,14 @@ class _Numbering:
 async def _all_in_tables(now: AsOf, version: int) -> AsyncGenerator[_Page, None]:
     for kind, statement in ((SERIES, "series_after"), (EPISODE, "episodes_after")):
         last = (_NO_ID, _NO_ID)
+        mark = Mark(version, was_shown=False)
         while True:
             with translated():
                 found = await now.connection.fetch(_SQL[statement], *last, _ITEMS_AT_ONCE)
             if not found:
                 break
             last = (found[-1]["series_id"] or _NO_ID, found[-1]["id"])
-            wanted = {Key(kind, row["id"]): version for row in found}
+            wanted = {Key(kind, row["id"]): mark for row in found}
             yield _Page(wanted, await read_items(now.connection, wanted))
 
 

@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 LEASE = "projector"
 """Of the lease, and of the checkpoint that it is for."""
+_UNKNOWN = -1
+"""Instead of the newest tick that was projected."""
 _TRANSIENT = (OutboxUnavailable, OutboxDamaged, OutboxReplaced, OutboxMissing, DatabaseChanged)
 
 
@@ -111,7 +113,7 @@ class Projector:
         )
         self._lease: Lease | None = None
         self._lease_until = 0.0
-        self._newest_ms: int | None = None
+        self._newest_ms: int | None = _UNKNOWN
         self._settled: tuple[Epoch, str] | None = None
         self._settled_at = 0.0
         self._purged_at = 0.0
@@ -145,7 +147,7 @@ class Projector:
             log.warning("projector.lease_lost", holder=lease.holder)
             self._let_go()
         except _TRANSIENT as exc:
-            self._settled = self._newest_ms = None
+            self._settled, self._newest_ms = None, _UNKNOWN
             if self._error != str(exc):
                 self._error = str(exc)
                 log.warning("projector.held_up", error=self._error)
@@ -167,7 +169,7 @@ class Projector:
         epoch, incarnation = await self._settle()
         previous_ms, tick, _ = await self._ticks.make_and_read(size=0, settled_for=incarnation)
         newest_ms = tick.ms if tick else previous_ms
-        if newest_ms is not None and newest_ms == self._newest_ms:
+        if newest_ms == self._newest_ms:
             return None
         moved = await self._projection.follow(lease, epoch, settled_for=incarnation)
         self._newest_ms = newest_ms
@@ -181,7 +183,7 @@ class Projector:
             if epoch.number and identity != epoch.identity:
                 raise DatabaseChanged
             if self._settled != (epoch, incarnation):
-                self._newest_ms = None
+                self._newest_ms = _UNKNOWN
             self._settled, self._settled_at = (epoch, incarnation), time.monotonic()
         return self._settled
 
@@ -230,7 +232,7 @@ class Projector:
             return
         self._lease_until = until
         if lease != self._lease:
-            self._newest_ms = None
+            self._newest_ms = _UNKNOWN
             self._lease = lease
             log.info("projector.lease_taken", holder=lease.holder, epoch=lease.epoch)
             self._observe(Held(holds=True))

@@ -18,6 +18,7 @@ from outbox.position import Position
 _HERE = Path(__file__).parent
 PAST = (_HERE / "past.sql").read_text("utf-8")
 _TRUTH = (_HERE / "feed_truth.sql").read_text("utf-8")
+_TICKS = "SELECT ms, events FROM outbox.tick WHERE ms >= $1 ORDER BY ms"
 _TICK = "SELECT ms, events, snapshot::text FROM outbox.tick WHERE ms <= $1 ORDER BY ms DESC LIMIT 1"
 _TIMES = {"published_at", "start", "end", "release_date"}
 _KEPT = 30
@@ -55,6 +56,12 @@ class Historian:
             while len(self._known) > _KEPT:
                 self._known.popitem(last=False)
             return self._known[position]
+
+    async def ticks_since(self, position: Position) -> list[Position]:
+        """Where the ticks from *position* on end, whoever made them."""
+        async with self._lock:
+            rows = await self._connection.fetch(_TICKS, position.ms)
+        return [Position.in_tick(row["ms"], row["events"] - 1) for row in rows]
 
     async def forget(self) -> None:
         """Begin anew from the newest tick; to be called while nobody writes or compares."""

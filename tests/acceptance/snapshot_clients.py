@@ -159,7 +159,9 @@ class Syncer:
         await self.sync_from(None, at_least=at_least, kind=Begin.NOTHING)
 
     async def _sync_from_a_tick(self) -> None:
-        tick = self._dice.choice(self._judge.positions)
+        # The feed may never have stood there.
+        ticks = await self._judge.historian.ticks_since(min(self._judge.positions))
+        tick = self._dice.choice(ticks or list(self._judge.positions))
         self._held = dict(await self._judge.historian.truth_at(tick))
         self.position, self._mirror = tick, None
         await self.sync_from(str(tick), kind=Begin.TICK)

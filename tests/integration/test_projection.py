@@ -164,6 +164,41 @@ async def test_a_draft_that_changes_leaves_no_trace(
     await assert_state_agrees(catalog)
 
 
+@pytest.mark.parametrize(
+    "came_and_went",
+    [
+        (
+            "UPDATE catalog.episode SET status = 'PUBLISHED' WHERE slug = 'hidden'",
+            "UPDATE catalog.episode SET status = 'DRAFT' WHERE slug = 'hidden'",
+        ),
+        (
+            "UPDATE catalog.episode SET status = 'PUBLISHED' WHERE slug = 'hidden'",
+            "DELETE FROM catalog.episode WHERE slug = 'hidden'",
+        ),
+    ],
+)
+async def test_what_came_and_went_between_two_passes_is_removed_too(
+    catalog: asyncpg.Connection, database: str, came_and_went: tuple[str, ...]
+) -> None:
+    hidden = await catalog.fetchval(
+        "INSERT INTO catalog.episode (slug, series_id, title, visibility)"
+        " VALUES ('hidden', $1, 'Hidden', 'PUBLIC') RETURNING id",
+        S1,
+    )
+    async with projecting(database) as follow:
+        await follow()
+        for write in came_and_went:
+            await catalog.execute(write)
+            await catalog.execute("SELECT outbox.make_tick()")
+        await follow()
+
+    # Whoever held the catalog as of the first of these ticks held the episode.
+    [gone] = await catalog.fetch("SELECT id, version FROM feed.item WHERE body IS NULL")
+    assert gone["id"] == hidden
+    assert gone["version"] >> 20 == await catalog.fetchval("SELECT max(ms) FROM outbox.tick")
+    await assert_state_agrees(catalog)
+
+
 async def test_the_version_is_that_of_the_event(catalog: asyncpg.Connection, database: str) -> None:
     async with projecting(database) as follow:
         await follow()
