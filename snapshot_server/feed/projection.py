@@ -90,8 +90,10 @@ class Projection:
                 return None
             async with self._writing(state) as feed:
                 events = 0
-                if state is None or anew:
-                    await self._rebuild(feed, now, position.version, is_new=state is None)
+                if state is None:
+                    await self._build(feed, now, position.version)
+                elif anew:
+                    await self._rebuild(feed, now, position.version)
                 else:
                     events = await self._catch_up(feed, now, state)
                     if outdated:
@@ -175,23 +177,28 @@ class Projection:
         is_gone = mark.was_shown or (known is not None and known.is_live)
         return Item(key, mark.version, 0, None) if is_gone else None
 
-    async def _rebuild(self, feed: FeedWriter, now: AsOf, version: int, *, is_new: bool) -> None:
-        """Compare all items with the tables. Those that differ are touched at *version*."""
-        if is_new:
-            await feed.clear()
+    async def _build(self, feed: FeedWriter, now: AsOf, version: int) -> None:
+        """Fill the feed from the tables. All items are touched at *version*."""
+        await feed.clear()
         numbering = _Numbering()
         async with read_ahead(_all_in_tables(now, version), depth=1) as pages:
             async for page in pages:
-                known = {} if is_new else await feed.known(page.wanted)
-                bodies = await feed.bodies(known) if known else {}
+                items = await self._items(page, {})
+                await feed.fill(numbering.of(items), encoding=ENCODING)
+
+    async def _rebuild(self, feed: FeedWriter, now: AsOf, version: int) -> None:
+        """Compare all items with the tables. Those that differ are touched at *version*."""
+        numbering = _Numbering()
+        async with read_ahead(_all_in_tables(now, version), depth=1) as pages:
+            async for page in pages:
+                known = await feed.known(page.wanted)
+                bodies = await feed.bodies(known)
                 items = [
                     item
                     for item in await self._items(page, known)
                     if not _is_same(item, page.rows, known, bodies)
                 ]
                 await feed.write(numbering.of(items), known, encoding=ENCODING)
-        if is_new:
-            return
         last = _BEFORE_ALL
         while live := await feed.live_after(last, limit=_ITEMS_AT_ONCE):
             last = max(live)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+import asyncpg
+
 from outbox import sql
 from outbox.connection import translated
 from outbox.errors import LeaseLost
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from uuid import UUID
 
-    import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
     from outbox.leases import Lease
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _SQL = sql.load("snapshot_server")
 _PURGED_AT_ONCE = 1000
+_COLUMNS = ("kind", "id", "version", "ordinal", "body", "encoding")
 _U64 = 1 << 64
 _I64 = 1 << 63
 
@@ -172,6 +174,24 @@ class FeedWriter:
                 [item.body for item in items],
                 encoding,
             )
+        self._count(items, before)
+
+    async def fill(self, items: Sequence[Item], *, encoding: int) -> None:
+        """Write *items* where there are none: in half the time. Raises LeaseLost.
+
+        Where another projector fills it, too, one of the two has lost the lease.
+        """
+        records = [(*item.key, item.version, item.ordinal, item.body, encoding) for item in items]
+        try:
+            with translated():
+                await self._connection.copy_records_to_table(
+                    "item", schema_name="feed", columns=_COLUMNS, records=records
+                )
+        except asyncpg.UniqueViolationError as exc:
+            raise LeaseLost("another projector has filled the feed meanwhile") from exc
+        self._count(items, {})
+
+    def _count(self, items: Sequence[Item], before: dict[Key, Known]) -> None:
         for item in items:
             was = before.get(item.key)
             if was and was.is_live:
