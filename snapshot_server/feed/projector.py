@@ -27,7 +27,7 @@ from snapshot_server.feed.projection import Projected, Projection
 from snapshot_server.feed.writer import load_state, purge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     import asyncpg
 
@@ -58,6 +58,8 @@ class Pace:
     """How long it is believed that this is still the same database."""
     failure_s: float = 1.0
     """After a failed pass."""
+    end_s: float = 2.0
+    """How long a pass may go on that is under way at the end; then it has done nothing."""
     purge_s: float = 60.0
     """Between two looks for removals that need not be kept any more."""
 
@@ -132,7 +134,7 @@ class Projector:
                 if self._lease is None:
                     await _pause(stop, self._pace.look_s)
                 else:
-                    await self._one_pass(self._lease, stop)
+                    await _until(stop, self._one_pass(self._lease, stop), self._pace.end_s)
                 if leading.done():
                     break
         finally:
@@ -247,6 +249,20 @@ async def feed_position(pool: asyncpg.Pool) -> Position | None:
     """Where the feed is; None before it was built. Raises OutboxUnavailable."""
     state = await load_state(pool)
     return Position(state.version >> 20, state.version & ((1 << 20) - 1)) if state else None
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[None, None, None], grace_s: float) -> None:
+    """Do *work*, and break it off where it is not done *grace_s* after *stop* was set."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            await asyncio.wait({working}, timeout=grace_s)
+    finally:
+        stopping.cancel()
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

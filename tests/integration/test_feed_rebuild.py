@@ -1,16 +1,18 @@
 """The feed is compared with the tables, or encoded anew, without losing its places."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 from projecting import assert_state_agrees, items, lease_of, member, projecting
+from servers import Connect
 
 from outbox.errors import LeaseLost
 from snapshot_server.connections import projector_pool
 from snapshot_server.feed.encoding import ENCODING
-from snapshot_server.feed.projector import Projector
+from snapshot_server.feed.projector import Pace, Projector
 
 _SERIES = """
 INSERT INTO catalog.series (slug, title, status, visibility)
@@ -18,6 +20,9 @@ SELECT 's' || n, 'Series', 'PUBLISHED', 'PUBLIC' FROM generate_series(1, 3) AS n
 """
 _PLACES = "SELECT id, version, ordinal FROM feed.item WHERE body IS NOT NULL ORDER BY id"
 _UNSEEN = "SET LOCAL session_replication_role = replica"
+_IS_WAITING = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'feed.item'::regclass AND NOT granted)"
+)
 _EPOCH = """
 INSERT INTO outbox.epoch (number, system_identifier, timeline, opened_by, after_ms, after_seq,
                           until_ms, until_seq, total_before)
@@ -150,3 +155,24 @@ async def test_without_its_state_the_feed_begins_anew(
     assert await three_series.fetchval("SELECT count(*) FROM feed.item") == 2
     assert await three_series.fetchval("SELECT purged FROM feed.state") == done.position.version
     await assert_state_agrees(three_series)
+
+
+async def test_asked_to_end_a_projector_breaks_off_a_pass_that_takes_long(
+    three_series: asyncpg.Connection, connect: Connect, database: str
+) -> None:
+    async with (blocker := await connect()).transaction():
+        await blocker.execute("LOCK TABLE feed.item IN ACCESS EXCLUSIVE MODE")
+        async with projector_pool(database) as pool, asyncio.timeout(10):
+            pace = Pace(end_s=0.01)
+            projector = Projector(
+                pool, member(), keep_removals_s=60, observe=lambda _: None, pace=pace
+            )
+            stop = asyncio.Event()
+            running = asyncio.create_task(projector.run(stop))
+            while not await three_series.fetchval(_IS_WAITING):  # noqa: ASYNC110 - PostgreSQL tells no one
+                await asyncio.sleep(0.01)
+            stop.set()
+            await running
+
+    assert await three_series.fetchval("SELECT count(*) FROM feed.state") == 0
+    assert await three_series.fetchval("SELECT holder FROM outbox.lease") is None

@@ -127,16 +127,27 @@ async def test_scripts_that_one_node_forgot_are_loaded_again(
 async def test_a_stream_whose_slot_moves_to_and_fro_meanwhile_is_complete(
     cluster: Cluster, redis: Redis
 ) -> None:
-    delivering = asyncio.create_task(deliver(EventStream(redis, KEY), BATCHES))
+    stream, twice = EventStream(redis, KEY), asyncio.Event()
+
+    async def delivered() -> None:
+        await deliver(stream, BATCHES[: len(BATCHES) // 2])
+        # However fast that was: the rest comes while the slot is under way again.
+        await twice.wait()
+        await deliver(stream, BATCHES)
+
+    delivering = asyncio.create_task(delivered())
     moves = 0
-    while not delivering.done() or moves < 2:
+    while not delivering.done():
         source, target = await cluster.owner(KEY), await cluster.other(KEY)
         await cluster.begin_to_move(KEY, source, target)
         await cluster.move_keys(source, target, epoch_key(KEY))
         await cluster.move_keys(source, target, KEY)
         await cluster.end_move(KEY, source, target)
         moves += 1
+        if moves > 1:
+            twice.set()
     await delivering
+    assert moves > 1
     assert await entries(redis, KEY) == as_entries(ALL)
 
 
