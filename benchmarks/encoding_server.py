@@ -28,7 +28,7 @@ from benchmarks.reader import SERVICE
 from content_proto import content_pb2 as wire
 from content_proto.content import v1
 from outbox import connection, sql
-from snapshot_server import logging
+from process import logging
 from snapshot_server.content.videos import Videos
 from snapshot_server.feed.rows import EpisodeRow, SeriesRow, read_items
 from snapshot_server.feed.writer import EPISODE, SERIES, Key

@@ -34,7 +34,8 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Again each second.")] = False,  # noqa: FBT002
 ) -> None:
     """The way from commit to consumer: what waits where."""
-    from publisher.commands import console, status  # noqa: PLC0415 - rich is slow to import
+    from process import console  # noqa: PLC0415 - rich is slow to import
+    from publisher.commands import status  # noqa: PLC0415 - rich is slow to import
 
     work = status.run(_settings(), as_json=as_json, watch=watch)
     raise typer.Exit(asyncio.run(console.reported(work)))
@@ -48,7 +49,8 @@ def group_drop(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Declare a consumer group dead: nothing is kept for it any more."""
-    from publisher.commands import console, group_drop  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import group_drop  # noqa: PLC0415
 
     work = group_drop.run(_settings(), name, yes=yes, dry_run=dry_run, as_json=as_json)
     raise typer.Exit(asyncio.run(console.reported(work)))
@@ -60,7 +62,8 @@ def pause(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Stop publishing, in every process, until it is resumed; writers go on."""
-    from publisher.commands import console, pause  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import pause  # noqa: PLC0415
 
     work = pause.pause(_settings(), reason, as_json=as_json)
     raise typer.Exit(asyncio.run(console.reported(work)))
@@ -71,7 +74,8 @@ def resume(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Publish again after a pause."""
-    from publisher.commands import console, pause  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import pause  # noqa: PLC0415
 
     work = pause.resume(_settings(), as_json=as_json)
     raise typer.Exit(asyncio.run(console.reported(work)))
@@ -85,7 +89,8 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Compare outbox, ticks and streams, ID by ID; 1 if anything differs."""
-    from publisher.commands import console, verify  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import verify  # noqa: PLC0415
 
     work = verify.run(_settings(), since=since, as_json=as_json)
     raise typer.Exit(asyncio.run(console.reported(work)))
@@ -108,7 +113,8 @@ def replay(  # noqa: PLR0913, PLR0917 - one for each option
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Write old events into a stream beside the live one, with the IDs that they had."""
-    from publisher.commands import console, replay  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import replay  # noqa: PLC0415
 
     wish = replay.Wish(first, last, entity, entity_id, key, rate, go_on, dry_run)
     work = replay.run(_settings(), wish, as_json=as_json)
@@ -125,7 +131,8 @@ def explain(  # noqa: PLR0913, PLR0917 - one for each option
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """One event's way, from its transaction to its readers, or to where it is stuck."""
-    from publisher.commands import console, explain  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import explain  # noqa: PLC0415
 
     wish = explain.Wish(id_, entity_id, entity, last, within_s)
     work = explain.run(_settings(), wish, as_json=as_json)
@@ -143,7 +150,8 @@ def backfill(  # noqa: PLR0913, PLR0917 - each is an option
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Emit a fresh event, with the full payload, for each row that is there."""
-    from publisher.commands import backfill, console  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import backfill  # noqa: PLC0415
 
     wish = backfill.Wish(entity, where, chunk, max_backlog, again, dry_run)
     work = backfill.run(_settings(), wish, as_json=as_json)
@@ -155,7 +163,8 @@ def dead_letters(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Events that could not be published and were set aside."""
-    from publisher.commands import console, dead_letters  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import dead_letters  # noqa: PLC0415
 
     work = dead_letters.run(_settings(), as_json=as_json)
     raise typer.Exit(asyncio.run(console.reported(work)))
@@ -170,7 +179,8 @@ def requeue(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Publish dead letters after all, with new IDs."""
-    from publisher.commands import console, dead_letters, requeue  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import dead_letters, requeue  # noqa: PLC0415
 
     work = requeue.run(_settings(), dead_letters.Wish(id_, every, yes, dry_run, as_json))
     raise typer.Exit(asyncio.run(console.reported(work)))
@@ -185,7 +195,8 @@ def discard(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Give dead letters up."""
-    from publisher.commands import console, dead_letters, discard  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import dead_letters, discard  # noqa: PLC0415
 
     work = discard.run(_settings(), dead_letters.Wish(id_, every, yes, dry_run, as_json))
     raise typer.Exit(asyncio.run(console.reported(work)))
@@ -198,7 +209,8 @@ def reanchor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Publish a database that was restored, and abandon what it does not know."""
-    from publisher.commands import console, reanchor  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from publisher.commands import reanchor  # noqa: PLC0415
 
     work = reanchor.run(_settings(), yes=yes, dry_run=dry_run, as_json=as_json)
     raise typer.Exit(asyncio.run(console.reported(work)))
@@ -214,7 +226,9 @@ def _settings() -> Settings:
 
 async def _publish(settings: Settings) -> None:
     # Imported here so that `status` and `--help` need not wait for it.
-    from publisher import logging, service  # noqa: PLC0415
+    from process import logging  # noqa: PLC0415
+    from process.redis import connection as redis_connection  # noqa: PLC0415
+    from publisher import service  # noqa: PLC0415
     from publisher.store import connections  # noqa: PLC0415
 
     logging.configure(settings.log_level)
@@ -223,7 +237,7 @@ async def _publish(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with (
         connections.postgres_pool(settings) as pool,
-        connections.redis_client(settings) as redis,
+        redis_connection.client(settings.redis_url) as redis,
     ):
         await service.run(
             settings, pool, redis, lambda: connections.postgres_listener(settings), stop

@@ -20,6 +20,7 @@ from outbox.leases import Member
 from outbox.pages import Pages
 from outbox.retention import Retention
 from outbox.ticks import Ticks
+from process import http
 from publisher import identity
 from publisher.bell import Bell
 from publisher.board import Board
@@ -35,7 +36,6 @@ from publisher.ticker import Ticker
 from publisher.trim.trimmer import Trimmer
 from publisher.trim.trimming import Limits
 from publisher.web.health import Known, health_of
-from publisher.web.http import serving
 from publisher.web.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     import asyncpg
     from redis.asyncio import Redis
 
+    from process.health import Health
     from publisher.settings import Settings
-    from publisher.web.health import Health
     from publisher.worker import PassReport
 
 log = structlog.get_logger(__name__)
@@ -110,7 +110,9 @@ async def run(
         return health_of(known, max_age_s=settings.ready_max_age_s)
 
     log.info("publisher.started", holder=member.holder, streams=settings.stream_keys)
-    async with serving(settings, metrics, health):
+    async with http.serving_probes(
+        settings.http_address, health, metrics.rendered, variable="PUBLISHER_HTTP_ADDRESS"
+    ):
         await until_fit(redis, settings.stream_keys, pacing, stop, dice=random.random)
         checked.set()
         # The ticker stops last, because workers wait for it.

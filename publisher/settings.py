@@ -4,43 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
-from outbox.errors import BadSetting
-from publisher.store import redis_url
+from outbox.streams import stream_keys
+from process.settings import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LEVELS = ("debug", "info", "warning", "error")
-_MAX_PORT = 65_535
+    from process.address import Address
+
 _HTTP_ADDRESS = "0.0.0.0:9464"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen."""
-
-    host: str
-    port: int
-    """0 takes any that is free."""
-    chosen: bool
-    """Somebody asked for it; otherwise another port will do if it is taken."""
-
-    @classmethod
-    def parse(cls, text: str, *, chosen: bool) -> Self | None:
-        """None for off. Raises ValueError."""
-        if text.lower() == "off":
-            return None
-        host, _, port = text.rpartition(":")
-        if not (host and port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
-            raise ValueError(text)
-        return cls(host.strip("[]"), int(port), chosen)
-
-    def __str__(self) -> str:
-        """As it is written in the environment."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,69 +52,30 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Raises BadSetting, whose sentence names every variable that is wrong."""
-        wrong: list[str] = []
-
-        def url(name: str, *schemes: str) -> str:
-            value = environment.get(name, "")
-            if _scheme(value) not in schemes:
-                given = "is not set" if not value else "is not such a URL"
-                wrong.append(f"{name} {given}; it must begin with {' or '.join(schemes)}://")
-            return value
-
-        def choice(name: str, default: str, *choices: str) -> str:
-            value = environment.get(name, "").lower() or default
-            if value not in choices:
-                wrong.append(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
-            return value
-
-        def number(name: str, default: int, least: int, most: int) -> int:
-            text = environment.get(name, "") or str(default)
-            value = int(text) if text.isascii() and text.isdigit() else -1
-            if not least <= value <= most:
-                wrong.append(f"{name} is {text!r}; it must be a number from {least} to {most}")
-            return value
-
-        def address(name: str, default: str) -> Address | None:
-            text = environment.get(name, "")
-            try:
-                return Address.parse(text or default, chosen=bool(text))
-            except ValueError:
-                wrong.append(f"{name} is {text!r}; it must be <host>:<port> or off")
-                return None
-
+        read = Reader(environment)
+        stream_key, partitions = read.stream()
         settings = cls(
-            database_url=url("DATABASE_URL", "postgresql", "postgres"),
-            redis_url=environment.get("REDIS_URL", ""),
-            stream_key=environment.get("CATALOG_EVENT_STREAM_KEY", "") or "catalog:events",
-            partitions=number("CATALOG_EVENT_STREAM_PARTITIONS", 1, 1, 64),
-            log_level=choice("LOG_LEVEL", "info", *_LEVELS),
-            doorbell=choice("PUBLISHER_DOORBELL", "on", "on", "off") == "on",
+            database_url=read.database_url(),
+            redis_url=read.redis_url(),
+            stream_key=stream_key,
+            partitions=partitions,
+            log_level=read.log_level(),
+            doorbell=read.choice("PUBLISHER_DOORBELL", "on", "on", "off") == "on",
             limits=Limits(
-                batch_size=number("PUBLISHER_BATCH_SIZE", 1000, 1, 10_000),
-                max_event_bytes=number("PUBLISHER_MAX_EVENT_BYTES", 1 << 20, 1024, 64 << 20),
-                max_attempts=number("PUBLISHER_MAX_ATTEMPTS", 5, 1, 100),
+                batch_size=read.number("PUBLISHER_BATCH_SIZE", 1000, 1, 10_000),
+                max_event_bytes=read.number("PUBLISHER_MAX_EVENT_BYTES", 1 << 20, 1024, 64 << 20),
+                max_attempts=read.number("PUBLISHER_MAX_ATTEMPTS", 5, 1, 100),
             ),
-            retention_hours=number("STREAM_RETENTION_HOURS", 24, 1, 24 * 365),
-            stream_max_memory_mb=number("STREAM_MAX_MEMORY_MB", 1024, 1, 1 << 20),
-            outbox_retention_days=number("OUTBOX_RETENTION_DAYS", 7, 1, 3650),
-            http_address=address("PUBLISHER_HTTP_ADDRESS", _HTTP_ADDRESS),
-            ready_max_age_s=number("PUBLISHER_READY_MAX_AGE_S", 60, 1, 86_400),
+            retention_hours=read.number("STREAM_RETENTION_HOURS", 24, 1, 24 * 365),
+            stream_max_memory_mb=read.number("STREAM_MAX_MEMORY_MB", 1024, 1, 1 << 20),
+            outbox_retention_days=read.number("OUTBOX_RETENTION_DAYS", 7, 1, 3650),
+            http_address=read.address_or_off("PUBLISHER_HTTP_ADDRESS", _HTTP_ADDRESS),
+            ready_max_age_s=read.number("PUBLISHER_READY_MAX_AGE_S", 60, 1, 86_400),
         )
-        wrong += redis_url.problems(settings.redis_url)
-        if wrong:
-            raise BadSetting("; ".join(wrong))
+        read.refuse()
         return settings
 
     @property
     def stream_keys(self) -> list[str]:
-        """The stream of each partition; with a hash tag, so that a cluster can spread them."""
-        if self.partitions == 1:
-            return [self.stream_key]
-        return [f"{self.stream_key}:{{{number}}}" for number in range(self.partitions)]
-
-
-def _scheme(url: str) -> str:
-    try:
-        return urlsplit(url).scheme
-    except ValueError:
-        return ""
+        """The stream of each partition."""
+        return stream_keys(self.stream_key, self.partitions)

@@ -49,7 +49,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Where the feed is, how far behind, and who keeps it."""
-    from snapshot_server.commands import console, status  # noqa: PLC0415 - rich is slow to import
+    from process import console  # noqa: PLC0415 - rich is slow to import
+    from snapshot_server.commands import status  # noqa: PLC0415 - rich is slow to import
 
     try:
         settings = CommandSettings.from_environment(os.environ)
@@ -79,7 +80,8 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002
 ) -> None:
     """Compare the feed with the tables, item by item."""
-    from snapshot_server.commands import console, diff  # noqa: PLC0415
+    from process import console  # noqa: PLC0415
+    from snapshot_server.commands import diff  # noqa: PLC0415
 
     try:
         settings = CommandSettings.from_environment(os.environ)
@@ -112,7 +114,7 @@ def _end(work: Coroutine[None, None, int]) -> None:
 
 def _asked_to_stop(settings: Settings) -> asyncio.Event:
     # Imported here so that `status` and `--help` need not wait for it.
-    from snapshot_server import logging  # noqa: PLC0415
+    from process import logging  # noqa: PLC0415
 
     logging.configure(settings.log_level)
     stop = asyncio.Event()

@@ -2,56 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
-from outbox.errors import BadSetting
+from process.settings import Reader
 from snapshot_server.content.limits import Limits
-from snapshot_server.serving.authorization import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LEVELS = ("debug", "info", "warning", "error")
-_MAX_PORT = 65_535
+    from process.address import Address
+    from process.tokens import Tokens
+
 _MAX_CHUNK = 7 << 19
 """Clients of gRPC refuse messages above 4 MiB; the rest is headroom."""
 _GRPC_ADDRESS = "0.0.0.0:50061"
 _HTTP_ADDRESS = "0.0.0.0:9465"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to listen."""
-
-    host: str
-    port: int
-    """0 takes any that is free."""
-    chosen: bool = True
-    """Somebody asked for it; otherwise another port will do if it is taken."""
-
-    @classmethod
-    def parse(cls, text: str, *, chosen: bool = True) -> Self:
-        """Read ``<host>:<port>``. Raises ValueError."""
-        host, _, port = text.rpartition(":")
-        if not (host and port.isascii() and port.isdigit() and int(port) <= _MAX_PORT):
-            raise ValueError(text)
-        return cls(host.strip("[]"), int(port), chosen)
-
-    @property
-    def is_loopback(self) -> bool:
-        """Nobody on another machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    def __str__(self) -> str:
-        """As it is written in the environment."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +55,15 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Raises BadSetting, whose sentence names every variable that is wrong."""
-        read = _Reader(environment)
+        read = Reader(environment)
         address = read.address("GRPC_BIND_ADDRESS", _GRPC_ADDRESS)
-        open_to_all = read.choice("ALLOW_UNAUTHENTICATED", "0", "0", "1") == "1"
         settings = cls(
-            database_url=read.url("DATABASE_URL", "postgresql", "postgres"),
+            database_url=read.database_url(),
             address=address,
-            tokens=read.tokens("SERVICE_AUTH_TOKEN", open_to_all=open_to_all, at=address),
-            tls=read.tls("GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CLIENT_CA"),
+            tokens=read.tokens("SERVICE_AUTH_TOKEN", at=address),
+            tls=_tls(read, "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CLIENT_CA"),
             reflection=read.choice("GRPC_REFLECTION", "off", "on", "off") == "on",
-            log_level=read.choice("LOG_LEVEL", "info", *_LEVELS),
+            log_level=read.log_level(),
             processes=read.number("SNAPSHOT_SERVER_PROCESSES", 1, 1, 64),
             limits=Limits(
                 max_full_syncs=read.number("SNAPSHOT_MAX_FULL_SYNCS", 16, 1, 10_000),
@@ -139,87 +104,17 @@ class CommandSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Raises BadSetting."""
-        read = _Reader(environment)
-        settings = cls(read.url("DATABASE_URL", "postgresql", "postgres"))
+        read = Reader(environment)
+        settings = cls(read.database_url())
         read.refuse()
         return settings
 
 
-class _Reader:
-    """Reads variables, and gathers what is wrong with them; an empty one is not set."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self._wrong: list[str] = []
-
-    def refuse(self) -> None:
-        """Raises BadSetting if anything was wrong."""
-        if self._wrong:
-            raise BadSetting("; ".join(self._wrong))
-
-    def text(self, name: str) -> str:
-        return self._environment.get(name, "")
-
-    def url(self, name: str, *schemes: str) -> str:
-        value = self.text(name)
-        if _scheme(value) not in schemes:
-            given = "is not set" if not value else "is not such a URL"
-            self._wrong.append(f"{name} {given}; it must begin with {' or '.join(schemes)}://")
-        return value
-
-    def choice(self, name: str, default: str, *choices: str) -> str:
-        value = self.text(name).lower() or default
-        if value not in choices:
-            self._wrong.append(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
-        return value
-
-    def number(self, name: str, default: int, least: int, most: int) -> int:
-        text = self.text(name) or str(default)
-        value = int(text) if text.isascii() and text.isdigit() else -1
-        if not least <= value <= most:
-            self._wrong.append(f"{name} is {text!r}; it must be a number from {least} to {most}")
-        return value
-
-    def address(self, name: str, default: str, *, also: str = "") -> Address:
-        text = self.text(name)
-        try:
-            return Address.parse(text or default, chosen=bool(text))
-        except ValueError:
-            self._wrong.append(f"{name} is {text!r}; it must be <host>:<port>{also}")
-            return Address.parse(default, chosen=False)
-
-    def address_or_off(self, name: str, default: str) -> Address | None:
-        off = self.text(name).lower() == "off"
-        return None if off else self.address(name, default, also=" or off")
-
-    def tokens(self, name: str, *, open_to_all: bool, at: Address) -> Tokens | None:
-        text = self.text(name)
-        if text:
-            try:
-                return Tokens.parse(text)
-            except ValueError as exc:
-                self._wrong.append(f"{name} cannot be used: {exc}")
-        elif not open_to_all:
-            self._wrong.append(f"{name} is not set; clients must have a token to show")
-        elif not at.is_loopback:
-            self._wrong.append(
-                f"{name} is not set, and ALLOW_UNAUTHENTICATED=1 is for a loopback address alone,"
-                f" not for {at}"
-            )
-        return None
-
-    def tls(self, certificate: str, key: str, client_ca: str) -> TlsFiles | None:
-        files = TlsFiles(self.text(certificate), self.text(key), self.text(client_ca))
-        if bool(files.certificate) != bool(files.key):
-            missing = key if files.certificate else certificate
-            self._wrong.append(f"{missing} is not set, and {certificate} goes with {key}")
-        elif files.client_ca and not files.certificate:
-            self._wrong.append(f"{certificate} and {key} are not set, and {client_ca} needs them")
-        return files if files.certificate else None
-
-
-def _scheme(url: str) -> str:
-    try:
-        return urlsplit(url).scheme
-    except ValueError:
-        return ""
+def _tls(read: Reader, certificate: str, key: str, client_ca: str) -> TlsFiles | None:
+    files = TlsFiles(read.text(certificate), read.text(key), read.text(client_ca))
+    if bool(files.certificate) != bool(files.key):
+        missing = key if files.certificate else certificate
+        read.wrong(f"{missing} is not set, and {certificate} goes with {key}")
+    elif files.client_ca and not files.certificate:
+        read.wrong(f"{certificate} and {key} are not set, and {client_ca} needs them")
+    return files if files.certificate else None

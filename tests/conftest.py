@@ -15,8 +15,7 @@ from servers import IN_A_HURRY, SCHEMA, Connect, cloned, postgres_running, with_
 from embedded.postgres import Postgres, wheel_binaries
 from embedded.valkey import Valkey
 from outbox import connection as outbox_connection
-from publisher.settings import Settings
-from publisher.store import connections
+from process.redis import connection as redis_connection
 
 _POSTGRES_SETTINGS = IN_A_HURRY | {
     "max_connections": "200",
@@ -121,7 +120,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 async def client(redis_url: str) -> AsyncIterator[Redis]:
     """A client as the publisher's is."""
     settings = {"DATABASE_URL": "postgresql://", "REDIS_URL": redis_url}
-    async with connections.redis_client(Settings.from_environment(settings)) as client:
+    async with redis_connection.client(settings["REDIS_URL"]) as client:
         yield client
 
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from process.console import Exit, notes, screen
 from publisher.backfill import backfill, begin, count, find, unfinished
-from publisher.commands.console import Exit, notes, opened, screen
+from publisher.commands.servers import opened
 from publisher.errors import BackfillRefused
 from publisher.survey.survey import survey
 
 if TYPE_CHECKING:
     from publisher.backfill import Run, Target
-    from publisher.commands.console import Servers
+    from publisher.commands.servers import Servers
     from publisher.settings import Settings
 
 

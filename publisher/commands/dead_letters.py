@@ -12,9 +12,10 @@ from rich.table import Table
 from outbox import dead_letters
 from outbox.errors import BadPosition
 from outbox.position import Position
-from publisher.commands import console
-from publisher.commands.console import Exit
+from process import console
+from process.console import Exit
 from publisher.commands.pause import who
+from publisher.commands.servers import opened
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,7 +39,7 @@ class Wish:
 
 async def run(settings: Settings, *, as_json: bool) -> int:
     """List them, oldest first."""
-    async with console.opened(settings) as servers:
+    async with opened(settings) as servers:
         letters = await dead_letters.waiting(servers.pool)
     if as_json:
         print(json.dumps([_report(letter) for letter in letters]))  # noqa: T201
@@ -67,7 +68,7 @@ async def settle(
         console.notes.print(f"[red]{escape(str(exc))}", highlight=False)
         return Exit.USAGE
     settled: list[str] = []
-    async with console.opened(settings) as servers:
+    async with opened(settings) as servers:
         waiting = await dead_letters.waiting(servers.pool)
         letters = [letter for letter in waiting if wanted in (None, letter.position)]
         if not wish.as_json and letters:

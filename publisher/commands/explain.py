@@ -14,10 +14,11 @@ from rich.table import Table
 
 from outbox.errors import BadPosition
 from outbox.position import Position
+from process.console import Exit, notes, screen
 from publisher.audit.delivery import Reading
 from publisher.audit.explain import Explainer
 from publisher.audit.story import State
-from publisher.commands.console import Exit, notes, opened, screen
+from publisher.commands.servers import opened
 
 if TYPE_CHECKING:
     from publisher.audit.delivery import Delivery

@@ -10,9 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from publisher.commands import console
-from publisher.commands.console import Exit
+from process import console
+from process.console import Exit
 from publisher.commands.overview import counted, duration
+from publisher.commands.servers import opened
 from publisher.store.stream import translated
 from publisher.survey.survey import survey
 
@@ -28,7 +29,7 @@ _ALIVE_S = 60.0
 
 async def run(settings: Settings, name: str, *, yes: bool, dry_run: bool, as_json: bool) -> int:
     """Destroy the group *name* of every stream, after showing what it would lose."""
-    async with console.opened(settings) as servers:
+    async with opened(settings) as servers:
         now = await survey(settings, servers.pool, servers.redis)
         for said in now.away.values():
             console.notes.print(said, style="red", highlight=False, markup=False)

@@ -8,7 +8,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from outbox import control
-from publisher.commands.console import Exit, notes, opened, screen
+from process.console import Exit, notes, screen
+from publisher.commands.servers import opened
 
 if TYPE_CHECKING:
     from publisher.settings import Settings

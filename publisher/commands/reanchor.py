@@ -11,15 +11,16 @@ from outbox.batch import Share
 from outbox.clock import ServerClock
 from outbox.epochs import Epochs
 from outbox.ticks import Ticks
+from process import console
+from process.console import Exit
 from publisher import identity
-from publisher.commands import console
-from publisher.commands.console import Exit
 from publisher.commands.pause import who
+from publisher.commands.servers import opened
 from publisher.place import Places
 
 if TYPE_CHECKING:
     from outbox.epochs import Identity
-    from publisher.commands.console import Servers
+    from publisher.commands.servers import Servers
     from publisher.identity import Situation
     from publisher.settings import Settings
 
@@ -28,7 +29,7 @@ _SECONDS_IN_AN_HOUR = 3600
 
 async def run(settings: Settings, *, yes: bool, dry_run: bool, as_json: bool) -> int:
     """Open a new epoch, after showing what it abandons."""
-    async with console.opened(settings) as servers:
+    async with opened(settings) as servers:
         places, epochs = _places(settings, servers), Epochs(servers.pool)
         now = await identity.look(epochs, servers.ticks, places)
         if now.is_settled or now.is_new:
@@ -46,12 +47,12 @@ async def run(settings: Settings, *, yes: bool, dry_run: bool, as_json: bool) ->
         renumbered = None
         if not dry_run:
             renumbered = await identity.reanchor(epochs, now, places[0].horizon, by=who())
-    opened = renumbered is not None
+    is_open = renumbered is not None
     if as_json:
-        print(json.dumps(_report(now, entries, opened=opened, renumbered=renumbered or 0)))  # noqa: T201
+        print(json.dumps(_report(now, entries, opened=is_open, renumbered=renumbered or 0)))  # noqa: T201
     if dry_run:
         console.notes.print("Nothing was changed.")
-    elif not opened:
+    elif not is_open:
         console.notes.print("Somebody else has begun an epoch meanwhile: look again.")
         return Exit.FAILED
     else:

@@ -11,9 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from outbox.errors import BadPosition
 from outbox.position import Position
+from process.console import Exit, notes, screen
 from publisher.audit import span
 from publisher.audit.replay import Replayed, Selection, is_live, replay, resumed, select, tidy
-from publisher.commands.console import Exit, notes, opened, screen
+from publisher.commands.servers import opened
 from publisher.store.stream import EventStream
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from publisher.commands import console
-from publisher.commands.console import Exit
+from process import console
+from process.console import Exit
 from publisher.commands.overview import overview
+from publisher.commands.servers import opened
 from publisher.survey.survey import survey
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _AGAIN_AFTER_S = 1.0
 
 async def run(settings: Settings, *, as_json: bool, watch: bool) -> int:
     """Show the status; the exit code is that of the last one shown."""
-    async with console.opened(settings) as servers:
+    async with opened(settings) as servers:
         if not watch:
             now = await survey(settings, servers.pool, servers.redis)
             _show(now, as_json=as_json)

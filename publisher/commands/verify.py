@@ -13,11 +13,12 @@ from rich.table import Table
 
 from outbox.errors import BadPosition
 from outbox.position import ORIGIN
+from process.console import Exit, notes, screen
+from process.redis import connection as redis_connection
 from publisher.audit import span
 from publisher.audit.pages import Pages
 from publisher.audit.verify import Step, verify
-from publisher.commands.console import Exit, notes, opened, screen
-from publisher.store import connections
+from publisher.commands.servers import opened
 
 if TYPE_CHECKING:
     from publisher.audit.verify import Verdict
@@ -34,7 +35,7 @@ async def run(settings: Settings, *, since: str | None, as_json: bool) -> int:
         notes.print(f"[red]{exc}", highlight=False)
         return Exit.USAGE
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    async with opened(settings) as servers, connections.redis_client(settings) as redis:
+    async with opened(settings) as servers, redis_connection.client(settings.redis_url) as redis:
         pages = [Pages(redis, key) for key in settings.stream_keys]
         with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as progress:
             tasks = {step: progress.add_task(step, total=None) for step in Step}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import ResponseError
 
+from process.redis.answers import answer_of, reason_of
 from publisher.errors import ServerUnfit
-from publisher.store.answers import answer_of, reason_of
 from publisher.store.findings import ABSENT, Node, Purpose, Refusal, Severity, Trial, judge
 from publisher.store.keys import epoch_key
 from publisher.store.stream import translated

@@ -23,8 +23,8 @@ from redis.exceptions import (
 
 from outbox.errors import StreamRefused, StreamUnavailable
 from outbox.position import ORIGIN, Position
+from process.redis.answers import answer_of, reason_of
 from publisher.errors import StreamBehind, StreamFenced, StreamForeign
-from publisher.store.answers import answer_of, reason_of
 from publisher.store.keys import epoch_key
 
 if TYPE_CHECKING:

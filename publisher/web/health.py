@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from process.health import Condition, Health
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,42 +33,12 @@ class Known:
     """Workers that are no longer running and should be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One thing that must hold, and what is the case."""
-
-    name: str
-    holds: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What the probes are told."""
-
-    live: tuple[Condition, ...]
-    ready: tuple[Condition, ...]
-    paused: str | None
-    back_pressure: Mapping[str, str]
-
-    @property
-    def is_live(self) -> bool:
-        """A process that is not should be started anew."""
-        return all(condition.holds for condition in self.live)
-
-    @property
-    def is_ready(self) -> bool:
-        """Ready means progress: connections alone deliver nothing."""
-        return all(condition.holds for condition in self.ready)
-
-
 def health_of(known: Known, *, max_age_s: float) -> Health:
     """Ready while no unpublished event can be older than *max_age_s*."""
     return Health(
         live=(_workers(known),),
         ready=(_checks(known), _role(known), _progress(known, max_age_s)),
-        paused=known.paused,
-        back_pressure=known.back_pressure,
+        also={"paused": known.paused, "backPressure": known.back_pressure},
     )
 
 

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from process.console import Exit, notes, screen
 from snapshot_server import connections
-from snapshot_server.commands.console import Exit, notes, screen
 from snapshot_server.feed.audit import audit
 
 if TYPE_CHECKING:

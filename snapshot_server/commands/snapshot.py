@@ -14,12 +14,12 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, T
 from rich.text import Text
 
 from outbox.errors import BadSetting
+from process.console import Exit, notes, screen
 from snapshot_server.client.client import Progress as Step
 from snapshot_server.client.client import SnapshotClient
 from snapshot_server.client.errors import SummaryMismatch, SyncUnavailable
 from snapshot_server.client.patience import Patience
 from snapshot_server.client.tally import Tally
-from snapshot_server.commands.console import Exit, notes, screen
 from snapshot_server.commands.lines import opened
 from snapshot_server.errors import CursorMalformed, SnapshotError
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from outbox import sql
 from outbox.connection import translated
 from outbox.errors import OutboxForbidden
+from process import console
+from process.console import Exit
 from snapshot_server import place
-from snapshot_server.commands import console
-from snapshot_server.commands.console import Exit
 from snapshot_server.commands.overview import FeedStatus, overview
 from snapshot_server.feed.projector import LEASE
 from snapshot_server.serving import pools

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from grpclib import GRPCError, Status
 from grpclib.events import RecvRequest, listen
 
-from snapshot_server.serving.authorization import OPEN_TO_ALL
-
 if TYPE_CHECKING:
     from grpclib._typing import IServerMethodFunc
     from grpclib.metadata import Deadline
     from grpclib.server import Server, Stream
 
-    from snapshot_server.serving.authorization import Tokens
-
+    from process.tokens import Tokens
 
 _NAME = "authorization"
+_OPEN_TO_ALL = "/grpc.health.v1.Health/"
+"""Methods that need no token: probes have none."""
 
 
 class Counting(Protocol):
@@ -67,7 +66,7 @@ class Calls:
     async def _begin(self, event: RecvRequest) -> None:
         """Runs when a request's headers are there, before its message is read or decoded."""
         method = event.method_name
-        if method.startswith(OPEN_TO_ALL):
+        if method.startswith(_OPEN_TO_ALL):
             return
         shown = [str(value) for value in event.metadata.popall(_NAME, [])]
         if self._tokens and not self._tokens.admit(shown):

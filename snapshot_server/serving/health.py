@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from process.health import Condition, Health
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -18,38 +20,6 @@ class Known:
     draining: bool = False
     ended: tuple[str, ...] = ()
     """What is no longer running in this process and should be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One thing that must hold, and what is the case."""
-
-    name: str
-    holds: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What the probes are told, over HTTP and over gRPC."""
-
-    live: tuple[Condition, ...]
-    ready: tuple[Condition, ...]
-
-    @property
-    def is_live(self) -> bool:
-        """A process that is not should be started anew."""
-        return all(condition.holds for condition in self.live)
-
-    @property
-    def is_ready(self) -> bool:
-        """Send clients."""
-        return all(condition.holds for condition in self.ready)
-
-    @property
-    def reason(self) -> str:
-        """Why it is not ready; empty if it is."""
-        return "; ".join(found.reason for found in self.ready if not found.holds)
 
 
 def health_of(known: Known, *, max_lag_s: float, max_silence_s: float) -> Health:

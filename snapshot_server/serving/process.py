@@ -15,12 +15,13 @@ from grpclib.health.service import OVERALL, Health
 from grpclib.reflection.service import ServerReflection
 
 from outbox.leases import Member
+from process import http
 from snapshot_server.connections import projector_pool
 from snapshot_server.content.codec import ContentCodec
 from snapshot_server.content.service import ContentService
 from snapshot_server.feed.catalog import Issue
 from snapshot_server.feed.projector import LEASE, Projector
-from snapshot_server.serving import http, pools
+from snapshot_server.serving import pools
 from snapshot_server.serving.calls import Calls
 from snapshot_server.serving.draining import drain
 from snapshot_server.serving.metrics import Metrics
@@ -30,10 +31,12 @@ from snapshot_server.serving.watch import HealthWatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
 
     import asyncpg
     from grpclib._typing import IServable
 
+    from process.address import Address
     from snapshot_server.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -65,7 +68,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, shared: bool = False
         calls.of(server)
         metrics.connected(lambda: len(server.connections))
         watch = HealthWatch(unary, metrics, status.set, max_lag_s=settings.ready_max_lag_s)
-        await opened.enter_async_context(http.serving(settings.http_address, metrics, watch.health))
+        await opened.enter_async_context(_probes(settings, metrics, watch))
         tls = certificates.context if certificates else None
         address = await server.listen(settings.address, tls=tls, shared=shared)
         log.info("server.started", address=str(address), pid=os.getpid(), tls=tls is not None)
@@ -104,7 +107,7 @@ async def project(settings: Settings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as opened:
         pool = await opened.enter_async_context(pools.closing(projector_pool(url)))
         watch = HealthWatch(pool, metrics, lambda _: None, max_lag_s=settings.ready_max_lag_s)
-        await opened.enter_async_context(http.serving(settings.http_address, metrics, watch.health))
+        await opened.enter_async_context(_probes(settings, metrics, watch))
         projector = _projector(settings, pool, metrics)
         log.info("projector.started", pid=os.getpid())
         try:
@@ -120,6 +123,14 @@ async def project(settings: Settings, stop: asyncio.Event) -> None:
         except BaseExceptionGroup as group:
             raise first_of(group) from group
     log.info("projector.stopped", pid=os.getpid())
+
+
+def _probes(
+    settings: Settings, metrics: Metrics, watch: HealthWatch
+) -> AbstractAsyncContextManager[Address | None]:
+    return http.serving_probes(
+        settings.http_address, watch.health, metrics.rendered, variable="SNAPSHOT_HTTP_ADDRESS"
+    )
 
 
 def first_of(group: BaseExceptionGroup) -> BaseException:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from outbox.errors import BadSetting
-from snapshot_server.serving.server import nobody_can_listen
-from snapshot_server.settings import Address
+from process.address import Address, nobody_can_listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.server import Server
 
-from outbox.errors import BadSetting
+from process.address import Address, nobody_can_listen
 from snapshot_server.serving.connections import ClientConnection
-from snapshot_server.settings import Address
 
 if TYPE_CHECKING:
     import ssl
@@ -101,16 +98,3 @@ class GrpcServer(Server):
 async def _bounded(work: object, within_s: float) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(work, within_s)  # type: ignore[arg-type]
-
-
-def nobody_can_listen(name: str, wanted: Address, exc: OSError, *, else_: str = "") -> BadSetting:
-    """The sentence for an address that the variable *name* names."""
-    if isinstance(exc, socket.gaierror):
-        cause = (exc.strerror or str(exc)).lower()
-    else:
-        # asyncio wraps the cause in words of its own.
-        known = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror
-        cause = (known or str(exc)).lower()
-    return BadSetting(
-        f"{name} is {wanted}, and nobody can listen there: {cause}; choose another{else_}"
-    )

@@ -10,13 +10,14 @@ import structlog
 
 from outbox.errors import CatalogStreamError
 from snapshot_server import place
-from snapshot_server.serving.health import Health, Known, health_of
+from snapshot_server.serving.health import Known, health_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import asyncpg
 
+    from process.health import Health
     from snapshot_server.place import FeedPlace
     from snapshot_server.serving.metrics import Metrics
 

@@ -90,8 +90,8 @@ def snapshot_nursery(folder: Path, *, keep_s: float) -> Iterator[SnapshotNursery
 
 def _serve() -> None:
     """For each line of input a process; its pid is the answer."""
+    from process import logging  # noqa: PLC0415
     from snapshot_server import __main__ as program  # noqa: PLC0415 - the tests have no use for it
-    from snapshot_server import logging  # noqa: PLC0415
     from snapshot_server.feed.projector import Pace, Projector  # noqa: PLC0415
     from snapshot_server.serving import process, processes  # noqa: PLC0415
 

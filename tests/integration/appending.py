@@ -10,9 +10,8 @@ from outbox.batch import Batch, Run
 from outbox.errors import CatalogStreamError, StreamRefused, StreamUnavailable
 from outbox.event import Event
 from outbox.position import Position
+from process.redis import connection as redis_connection
 from publisher.errors import StreamBehind
-from publisher.settings import Settings
-from publisher.store import connections
 from publisher.store.stream import EventStream
 
 AT_MS = 1795347471008
@@ -20,9 +19,7 @@ AT_MS = 1795347471008
 
 def client_of(url: str) -> Redis:
     """A client as the publisher's is."""
-    return connections.redis_client(
-        Settings.from_environment({"DATABASE_URL": "postgresql://", "REDIS_URL": url})
-    )
+    return redis_connection.client(url)
 
 
 def batch(*runs: tuple[int, int, int], content: str = "", traceparent: str = "") -> Batch:

@@ -14,8 +14,8 @@ import asyncpg
 from publishing import OnePass, outbox_pool, write
 
 from outbox.batch import Share
+from process.redis import connection as redis_connection
 from publisher.settings import Settings
-from publisher.store.connections import redis_client
 from publisher.survey.group_status import GroupStatus
 from publisher.survey.status import Status
 from publisher.survey.survey import survey
@@ -64,7 +64,10 @@ async def system_of(
 ) -> AsyncIterator[System]:
     """The system that *environment* names; *connection* is one of its writers."""
     settings = Settings.from_environment(environment)
-    async with outbox_pool(settings.database_url) as pool, redis_client(settings) as redis:
+    async with (
+        outbox_pool(settings.database_url) as pool,
+        redis_connection.client(settings.redis_url) as redis,
+    ):
         yield System(settings, pool, redis, connection)
 
 

@@ -20,12 +20,12 @@ from content_proto.content_pb2 import (
     GetVideoMetadataRequest,
     GetVideoMetadataResponse,
 )
+from process.address import Address
+from process.tokens import Tokens
 from snapshot_server.content.codec import ContentCodec
-from snapshot_server.serving.authorization import Tokens
 from snapshot_server.serving.calls import Calls
 from snapshot_server.serving.metrics import Metrics
 from snapshot_server.serving.server import GrpcServer
-from snapshot_server.settings import Address
 
 SNAPSHOT = "/content.v1.ContentService/CatalogSnapshot"
 VIDEO = "/content.v1.ContentService/GetVideoMetadata"

@@ -10,8 +10,7 @@ from publishing import KEY, LIMITS, OnePass, entries, outbox_pool, write
 from redis.asyncio import Redis
 
 from outbox.errors import StreamRefused
-from publisher.settings import Settings
-from publisher.store import connections
+from process.redis import connection as redis_connection
 
 GO_ON = asyncio.Event()
 """Never set."""
@@ -26,7 +25,7 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[Redis]:
     settings = {"DATABASE_URL": "postgresql://", "REDIS_URL": redis_url}
-    async with connections.redis_client(Settings.from_environment(settings)) as client:
+    async with redis_connection.client(settings["REDIS_URL"]) as client:
         yield client
 
 

@@ -19,11 +19,10 @@ from outbox.event import Event
 from outbox.leases import Member
 from outbox.position import Position
 from outbox.ticks import Ticks
+from process.redis import connection as redis_connection
 from publisher.audit.delivery import Reading
 from publisher.audit.explain import Explainer, Told
 from publisher.audit.story import State, Story
-from publisher.settings import Settings
-from publisher.store import connections
 from publisher.store.stream import EventStream
 
 
@@ -37,7 +36,7 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 async def client(redis_url: str) -> AsyncIterator[Redis]:
     """A client as the publisher's is."""
     settings = {"DATABASE_URL": "postgresql://", "REDIS_URL": redis_url}
-    async with connections.redis_client(Settings.from_environment(settings)) as client:
+    async with redis_connection.client(settings["REDIS_URL"]) as client:
         yield client
 
 

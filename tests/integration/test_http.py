@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 
 import pytest
@@ -18,9 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from outbox.errors import BadSetting
-from publisher.settings import Address, Settings
-from publisher.web.health import Health, Known, health_of
-from publisher.web.http import serving
+from process import http
+from process.address import Address
+from process.health import Health
+from publisher.settings import Settings
+from publisher.web.health import Known, health_of
 from publisher.web.labels import Log, Outcome, Reason, Trim
 from publisher.web.metrics import GroupSeen, Metrics
 
@@ -66,6 +68,14 @@ def at_work() -> Metrics:
         KEY, entries=10, memory_bytes=4096, first_ms=1, last_ms=2, groups=[group]
     )
     return metrics
+
+
+def serving(
+    settings: Settings, metrics: Metrics, told: Callable[[], Health]
+) -> AbstractAsyncContextManager[Address | None]:
+    return http.serving_probes(
+        settings.http_address, told, metrics.rendered, variable="PUBLISHER_HTTP_ADDRESS"
+    )
 
 
 @asynccontextmanager

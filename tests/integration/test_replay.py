@@ -13,10 +13,9 @@ from redis.asyncio import Redis
 from outbox.event import Event
 from outbox.position import ORIGIN, Position
 from outbox.ticks import Ticks
+from process.redis import connection as redis_connection
 from publisher.audit.replay import Replayed, Selection, replay, resumed, select
 from publisher.errors import ReplayRefused
-from publisher.settings import Settings
-from publisher.store import connections
 from publisher.store.stream import EventStream
 
 SIDE = "catalog:events:replay:x"
@@ -33,7 +32,7 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 @pytest.fixture
 async def side(redis_url: str) -> AsyncIterator[EventStream]:
     settings = {"DATABASE_URL": "postgresql://", "REDIS_URL": redis_url}
-    async with connections.redis_client(Settings.from_environment(settings)) as client:
+    async with redis_connection.client(settings["REDIS_URL"]) as client:
         yield EventStream(client, SIDE)
 
 

@@ -4,8 +4,8 @@ import asyncio
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
 import pytest
@@ -16,17 +16,18 @@ from structlog.testing import capture_logs
 from outbox.errors import BadSetting, OutboxUnavailable
 from outbox.position import Position
 from outbox.ticks import Ticks
+from process import http
+from process.address import Address
+from process.health import Health
 from snapshot_server import place
 from snapshot_server.commands.status import survey
 from snapshot_server.content import reports
 from snapshot_server.feed import projector
 from snapshot_server.feed.catalog import Issue
 from snapshot_server.feed.projection import Projected
-from snapshot_server.serving.health import Health, Known, health_of
-from snapshot_server.serving.http import serving
+from snapshot_server.serving.health import Known, health_of
 from snapshot_server.serving.metrics import Metrics
 from snapshot_server.serving.watch import HealthWatch
-from snapshot_server.settings import Address
 
 ANYWHERE = Address("127.0.0.1", 0)
 METHOD = "/content.v1.ContentService/CatalogSnapshot"
@@ -64,6 +65,12 @@ def at_work() -> Metrics:
     metrics.projected(projector.Issue(Issue.ORPHAN_EPISODE))
     metrics.projected(Projected(Position(1, 0), 5, 6, 1, rebuilt=True, took_s=0.1))
     return metrics
+
+
+def serving(
+    wanted: Address | None, metrics: Metrics, told: Callable[[], Health]
+) -> AbstractAsyncContextManager[Address | None]:
+    return http.serving_probes(wanted, told, metrics.rendered, variable="SNAPSHOT_HTTP_ADDRESS")
 
 
 @asynccontextmanager

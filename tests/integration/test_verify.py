@@ -17,11 +17,10 @@ from outbox.errors import OutboxUnreadable
 from outbox.event import Event
 from outbox.position import ORIGIN, Position
 from outbox.ticks import Ticks
+from process.redis import connection as redis_connection
 from publisher.audit.comparison import Kind
 from publisher.audit.pages import Entry, Pages
 from publisher.audit.verify import Step, Verdict, verify
-from publisher.settings import Settings
-from publisher.store import connections
 from publisher.store.keys import epoch_key
 from publisher.store.stream import EventStream
 
@@ -39,14 +38,14 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 async def client(redis_url: str) -> AsyncIterator[Redis]:
     """A client as the publisher's is."""
     settings = {"DATABASE_URL": "postgresql://", "REDIS_URL": redis_url}
-    async with connections.redis_client(Settings.from_environment(settings)) as client:
+    async with redis_connection.client(settings["REDIS_URL"]) as client:
         yield client
 
 
 @pytest.fixture
 async def look(pool: asyncpg.Pool, redis_url: str) -> AsyncIterator[Look]:
     settings = {"DATABASE_URL": "postgresql://", "REDIS_URL": redis_url}
-    own = connections.redis_client(Settings.from_environment(settings))
+    own = redis_connection.client(settings["REDIS_URL"])
 
     async def look(*, since: Position = ORIGIN, partitions: int = 1) -> Verdict:
         return await verify(
@@ -432,7 +431,7 @@ async def test_what_is_dropped_while_it_looks_is_left_out(
                 dropped.set()
             return await super().read(after, until, count)
 
-    async with connections.redis_client(Settings.from_environment(settings)) as own:
+    async with redis_connection.client(settings["REDIS_URL"]) as own:
         steps: list[Step] = []
         verdict = await verify(
             pool,

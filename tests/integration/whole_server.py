@@ -10,15 +10,15 @@ from grpclib.health.check import ServiceStatus
 from grpclib.health.service import OVERALL, Health
 from projecting import projecting
 
+from process.address import Address
+from process.tokens import Tokens
 from snapshot_server.connections import bulk_pool, unary_pool
 from snapshot_server.content.codec import ContentCodec
 from snapshot_server.content.limits import Limits
 from snapshot_server.content.service import ContentService
-from snapshot_server.serving.authorization import Tokens
 from snapshot_server.serving.calls import Calls
 from snapshot_server.serving.metrics import Metrics
 from snapshot_server.serving.server import GrpcServer
-from snapshot_server.settings import Address
 
 TOKEN = "swordfish"  # noqa: S105
 _CATALOG = """

@@ -3,7 +3,7 @@
 import pytest
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from publisher.store.answers import answer_of, reason_of
+from process.redis.answers import answer_of, reason_of
 
 IN_6_2 = "Error running script (call to f_de51): @user_script:110: @user_script: 110: "
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snapshot_server.serving.authorization import Tokens
+from process.tokens import Tokens
 
 OURS = "current-Token_1,next/Token+2=="
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from publisher.web.health import Condition, Health, Known, health_of
+from process.health import Condition, Health
+from publisher.web.health import Known, health_of
 
 FINE = Known(
     checked=True,
@@ -75,7 +76,7 @@ def test_back_pressure_alone_does_not_make_it_unready() -> None:
 def test_a_paused_publisher_is_ready_and_says_so_however_old_its_backlog() -> None:
     health = judged(paused="moving Redis", oldest_unpublished_s=86_400.0)
     assert health.is_ready
-    assert health.paused == "moving Redis"
+    assert health.also["paused"] == "moving Redis"
     assert health.ready[-1] == Condition("progress", holds=True, reason="paused: moving Redis")
 
 

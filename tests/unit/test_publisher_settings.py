@@ -3,7 +3,8 @@
 import pytest
 
 from outbox.errors import BadSetting
-from publisher.settings import Address, Limits, Settings
+from process.address import Address
+from publisher.settings import Limits, Settings
 
 GOOD = {
     "DATABASE_URL": "postgresql://writer:hunter2@db/catalog",

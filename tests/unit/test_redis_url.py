@@ -3,7 +3,7 @@
 import pytest
 
 from outbox.errors import BadSetting
-from publisher.store.redis_url import Form, RedisUrl, problems
+from process.redis.url import Form, RedisUrl, problems
 
 SECRET = "swordfish"  # noqa: S105 - not to be told
 

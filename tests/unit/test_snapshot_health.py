@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from snapshot_server.serving.health import Health, Known, health_of
+from process.health import Health
+from snapshot_server.serving.health import Known, health_of
 
 FINE = Known(looked_s_ago=0.5, is_built=True, lag_s=0.0)
 

@@ -3,8 +3,9 @@
 import pytest
 
 from outbox.errors import BadSetting
+from process.address import Address
 from snapshot_server.content.limits import Limits
-from snapshot_server.settings import Address, Settings, TlsFiles
+from snapshot_server.settings import Settings, TlsFiles
 
 GOOD = {
     "DATABASE_URL": "postgresql://reader:hunter2@db/catalog",

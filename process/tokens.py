@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OPEN_TO_ALL = "/grpc.health.v1.Health/"
-"""Methods that need no token: probes have none."""
-
 _FIRST, _LAST = "!", "~"
 
 

@@ -24,7 +24,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
-from publisher.store.answers import reason_of
+from process.redis.answers import reason_of
 
 
 class ServerClient(Redis):

@@ -1,0 +1,1 @@
+"""Redis, wherever REDIS_URL says it is."""
