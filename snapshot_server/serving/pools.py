@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S = 5.0
 _BULK_TIMEOUT_S = 60.0
 _UNARY_TIMEOUT_S = 10.0
-_BULK, _UNARY = 6, 4
+_BULK = max(1, (os.cpu_count() or 1) // 2)
+"""More pages at once are no faster, and leave no processor to single items."""
+_UNARY = 4
 _CLOSE_TIMEOUT_S = 1.0
 
 
@@ -33,7 +36,7 @@ async def closing(pool: asyncpg.Pool) -> AsyncIterator[asyncpg.Pool]:
 
 
 def bulk(database_url: str) -> asyncpg.Pool:
-    """For pages of syncs. Each is read in one go, so a few serve many clients."""
+    """For pages of syncs. Each is read in one go, in milliseconds, so a few serve many clients."""
     return _pool(database_url, _BULK, _BULK_TIMEOUT_S, "catalog-snapshot-bulk")
 
 
