@@ -67,7 +67,8 @@ def snapshot(
     as_json: Annotated[bool, typer.Option("--json", help="The report.")] = False,  # noqa: FBT002
 ) -> None:
     """Take the catalog from the service, as any client would."""
-    from snapshot_server.commands import access, snapshot  # noqa: PLC0415
+    from snapshot_server.client import access  # noqa: PLC0415
+    from snapshot_server.commands import snapshot  # noqa: PLC0415
 
     wish = snapshot.Wish(cursor, limit, out, as_json)
     work = snapshot.run(access.Access.from_environment(os.environ), wish)

@@ -26,8 +26,8 @@ from snapshot_server.errors import CursorMalformed, SnapshotError
 if TYPE_CHECKING:
     from rich.progress import Task
 
+    from snapshot_server.client.access import Access
     from snapshot_server.client.tally import Totals
-    from snapshot_server.commands.access import Access
     from snapshot_server.commands.lines import Lines
 
 # Somebody waits: a few seconds are enough to see that nobody answers.

@@ -3,8 +3,8 @@
 import pytest
 
 from outbox.errors import BadSetting
+from snapshot_server.client.access import Access
 from snapshot_server.client.channels import Target, Tls
-from snapshot_server.commands.access import Access
 
 
 @pytest.mark.parametrize(

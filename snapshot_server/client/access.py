@@ -1,4 +1,4 @@
-"""How a command gets at the content service."""
+"""How a program gets at the content service, as the environment says."""
 
 from __future__ import annotations
 
