@@ -1,0 +1,1 @@
+"""A reference consumer: how much of the catalog changes, minute by minute, in PostgreSQL."""

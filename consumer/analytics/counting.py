@@ -1,0 +1,44 @@
+"""Counts per entity, operation and minute; each event once, whatever happens in between."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from consumer import database
+from consumer.inbox import Inbox
+from outbox import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import asyncpg
+
+    from consumer.event import Event
+
+GROUP = "analytics"
+_SQL = sql.load("consumer.analytics")
+
+
+class Counting:
+    """Counts events in the database of *pool*. Raises DatabaseUnavailable."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._inbox = Inbox(pool, GROUP)
+
+    async def prepare(self) -> None:
+        """Make the tables unless they are there."""
+        await self._inbox.prepare()
+        await database.prepare(self._pool, "consumer.analytics", "analytics.event_count")
+
+    async def count(self, events: Sequence[Event]) -> None:
+        """Count those of *events* that are not counted yet: the counts and that, or neither."""
+        async with self._inbox.applying_all(events) as (connection, left):
+            if left:
+                await connection.execute(
+                    _SQL["add"],
+                    [datetime.fromisoformat(event.timestamp) for event in left],
+                    [event.entity for event in left],
+                    [event.operation for event in left],
+                )
