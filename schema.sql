@@ -1580,7 +1580,7 @@ DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['catalog_writer', 'outbox_publisher', 'feed_projector', 'feed_reader'] LOOP
+    FOREACH role IN ARRAY ARRAY['catalog_writer', 'catalog_viewer', 'outbox_publisher', 'feed_projector', 'feed_reader'] LOOP
         IF to_regrole(role) IS NULL THEN
             -- Roles belong to the whole server: another database's schema may be applied at this moment.
             BEGIN
@@ -1595,9 +1595,9 @@ END $$;
 REVOKE ALL ON SCHEMA catalog, outbox, feed FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA catalog, outbox FROM PUBLIC;
 
-GRANT USAGE ON SCHEMA catalog TO catalog_writer, feed_projector, feed_reader;
+GRANT USAGE ON SCHEMA catalog TO catalog_writer, catalog_viewer, feed_projector, feed_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA catalog TO catalog_writer;
-GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO feed_projector, feed_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA catalog TO catalog_viewer, feed_projector, feed_reader;
 
 GRANT USAGE ON SCHEMA outbox TO outbox_publisher, feed_projector, feed_reader;
 GRANT SELECT ON outbox.tick TO feed_reader;

@@ -1,0 +1,201 @@
+"""A small catalog, and a viewer over it in this process; what is asked of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from aiohttp import ClientSession, TCPConnector
+from redis.asyncio import Redis
+
+from process import http
+from process.address import Address
+from process.redis.connection import client
+from process.tokens import Tokens
+from viewer import catalog
+from viewer.app import application
+from viewer.cache.shield import Shield
+from viewer.cache.store import Store
+from viewer.keys import Kind, PageName, is_page
+from viewer.manifest import Cdn
+from viewer.metrics import Metrics
+from viewer.observing import Observer
+from viewer.pages import Pages
+from viewer.reports import ViewerReport
+
+CDN = "https://cdn.example.com"
+TOKEN = "swordfish"  # noqa: S105
+GATEWAY = {"x-service-token": TOKEN}
+
+
+class Catalog:
+    """Writes rows that viewers may see, unless it is told otherwise."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+
+    async def category(self, slug: str, **columns: Any) -> UUID:  # noqa: ANN401
+        return await self._insert("category", {"slug": slug, "name": slug.title()} | columns)
+
+    async def series(self, slug: str, **columns: Any) -> UUID:  # noqa: ANN401
+        shown = {"status": "PUBLISHED", "visibility": "PUBLIC"}
+        return await self._insert("series", {"slug": slug, "title": slug.title()} | shown | columns)
+
+    async def season(self, series: UUID, number: int, **columns: Any) -> UUID:  # noqa: ANN401
+        known = {"series_id": series, "sequence_number": number, "status": "PUBLISHED"}
+        return await self._insert("season", known | columns)
+
+    async def episode(
+        self,
+        slug: str,
+        series: UUID,
+        *,
+        manifest: str | None = "",
+        status: str = "READY",
+        **columns: Any,  # noqa: ANN401
+    ) -> UUID:
+        """With an asset and one variant; *manifest* None: without."""
+        shown = {"status": "PUBLISHED", "visibility": "PUBLIC", "title": slug.title()}
+        episode = await self._insert(
+            "episode", {"slug": slug, "series_id": series} | shown | columns
+        )
+        if manifest is not None:
+            url = manifest or manifest_of(slug)
+            asset = await self._insert(
+                "media_asset", {"episode_id": episode, "manifest_url": url, "status": status}
+            )
+            await self._insert(
+                "media_asset_variant",
+                {"media_asset_id": asset, "label": "720p", "width": 1280, "height": 720}
+                | {"bitrate_kbps": 3000, "codec": "h264", "frame_rate": 25},
+            )
+        return episode
+
+    async def update(self, table: str, id_: UUID, **columns: Any) -> None:  # noqa: ANN401
+        changes = ", ".join(f"{name} = ${n}" for n, name in enumerate(columns, 2))
+        await self.connection.execute(
+            f"UPDATE catalog.{table} SET {changes} WHERE id = $1",  # noqa: S608
+            id_,
+            *columns.values(),
+        )
+
+    async def _insert(self, table: str, columns: Mapping[str, Any]) -> UUID:
+        id_ = uuid4()
+        row: dict[str, Any] = {"id": id_, **columns}
+        places = ", ".join(f"${n}" for n in range(1, len(row) + 1))
+        await self.connection.execute(
+            f"INSERT INTO catalog.{table} ({', '.join(row)}) VALUES ({places})",  # noqa: S608
+            *row.values(),
+        )
+        return id_
+
+
+def manifest_of(slug: str) -> str:
+    return f"{CDN}/videos/{slug}/master.m3u8"
+
+
+@dataclass
+class Answer:
+    """What the viewer said."""
+
+    status: int
+    headers: Mapping[str, str]
+    page: Any
+
+    @property
+    def cache(self) -> str | None:
+        return self.headers.get("X-Cache")
+
+
+@dataclass
+class Viewer:
+    """A viewer and a gateway that asks it."""
+
+    url: str
+    session: ClientSession
+    metrics: Metrics
+    pages: Pages
+    cache: Shield
+    reports: list[ViewerReport] = field(default_factory=list)
+
+    async def get(
+        self, path: str, *, headers: Mapping[str, str] = GATEWAY, method: str = "GET"
+    ) -> Answer:
+        async with self.session.request(method, self.url + path, headers=headers) as response:
+            is_json = "json" in response.content_type and method == "GET"
+            page = await response.json() if is_json else await response.text()
+            return Answer(response.status, response.headers, page)
+
+    async def episode(self, identifier: object) -> Answer:
+        return await self.get(f"/v1/catalog/episodes/{identifier}")
+
+    async def series(self, identifier: object) -> Answer:
+        return await self.get(f"/v1/catalog/series/{identifier}")
+
+    def counted(self, metric: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(metric, labels) or 0.0
+
+
+def quiet(_: object) -> None:
+    """What happens is of no interest."""
+
+
+def name_of(kind: Kind, identifier: object) -> PageName:
+    name = PageName.parse(kind, str(identifier))
+    assert name
+    return name
+
+
+@asynccontextmanager
+async def store_at(redis_url: str) -> AsyncIterator[Store]:
+    """The cache, opened."""
+    async with client(redis_url, timeout_s=5) as redis:
+        store = Store(redis)
+        if not await store.is_open():
+            await store.empty()
+        yield store
+
+
+@asynccontextmanager
+async def viewing(
+    dsn: str,
+    redis_url: str,
+    *,
+    cdn: str = CDN,
+    timeout_s: float = 2.0,
+    wrapped: Callable[[catalog.Catalog], Any] = lambda tables: tables,
+) -> AsyncIterator[Viewer]:
+    """A viewer as a process is, without the process; *wrapped* gets between it and the tables."""
+    metrics, reports = Metrics(), list[ViewerReport]()
+    observer = Observer(metrics)
+
+    def observe(report: ViewerReport) -> None:
+        reports.append(report)
+        observer(report)
+
+    async with (
+        catalog.pool(dsn) as pool,
+        client(redis_url, timeout_s=2.0) as redis,
+        ClientSession(connector=TCPConnector(limit=0)) as session,
+    ):
+        cache = Shield(Store(redis), ttl_s=300, timeout_s=timeout_s, maker=cdn, observe=observe)
+        repairing = asyncio.create_task(cache.run())
+        pages = Pages(wrapped(catalog.Catalog(pool)), cache, Cdn.parse(cdn), observe)
+        served = application(pages, Tokens.parse(TOKEN), metrics)
+        try:
+            await cache.usable(within_s=2)
+            async with http.serving(
+                served, Address("127.0.0.1", 0), variable="VIEWER_HTTP_ADDRESS"
+            ) as address:
+                yield Viewer(f"http://{address}", session, metrics, pages, cache, reports)
+        finally:
+            repairing.cancel()
+
+
+async def keys_in(redis: Redis) -> set[str]:
+    """Of the pages that are cached."""
+    found: Any = await redis.keys("catalog:*")
+    return {key for key in found if is_page(key)}

@@ -1,0 +1,1 @@
+"""Pages in Redis, and what is kept beside them so that none outlives its purge."""

@@ -1,0 +1,1 @@
+"""The invalidator, and who is told what it has purged."""
