@@ -1,1 +1,60 @@
 """Reads the streams: consumer groups that handle each event, in order per entity."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from consumer.applied import applied_before
+    from consumer.bootstrap import bootstrap
+    from consumer.checkpoint import FileCheckpoint, PostgresCheckpoint
+    from consumer.consumer import EARLIEST, Consumer
+    from consumer.doorbell import Doorbell
+    from consumer.errors import Reject, Retry
+    from consumer.event import Event, Gap
+    from consumer.inbox import Inbox
+    from consumer.settings import AfterDeadLetter, Options
+
+# Each comes with its module when it is first asked for: who keeps files needs no asyncpg, and
+# only who takes snapshots needs gRPC.
+_HOME = {
+    "applied_before": "applied",
+    "bootstrap": "bootstrap",
+    "FileCheckpoint": "checkpoint",
+    "PostgresCheckpoint": "checkpoint",
+    "EARLIEST": "consumer",
+    "Consumer": "consumer",
+    "Doorbell": "doorbell",
+    "Reject": "errors",
+    "Retry": "errors",
+    "Event": "event",
+    "Gap": "event",
+    "Inbox": "inbox",
+    "AfterDeadLetter": "settings",
+    "Options": "settings",
+}
+
+__all__ = [
+    "EARLIEST",
+    "AfterDeadLetter",
+    "Consumer",
+    "Doorbell",
+    "Event",
+    "FileCheckpoint",
+    "Gap",
+    "Inbox",
+    "Options",
+    "PostgresCheckpoint",
+    "Reject",
+    "Retry",
+    "applied_before",
+    "bootstrap",
+]
+
+
+def __getattr__(name: str) -> object:
+    """One of the names above."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

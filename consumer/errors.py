@@ -66,3 +66,12 @@ class CheckpointUnreadable(CatalogStreamError):
 
 class DatabaseUnavailable(CatalogStreamError):
     """The consumer's own PostgreSQL could not be reached; the same call may succeed later."""
+
+
+class RedisRefused(CatalogStreamError):
+    """Redis does not do as it is asked, for now."""
+
+    def __init__(self, reason: str, answer: str) -> None:
+        super().__init__(f"Redis refused: {answer}")
+        self.reason = reason
+        """The first word of the answer: OOM, READONLY, LOADING, NOPERM, ..."""

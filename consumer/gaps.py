@@ -21,10 +21,14 @@ class View(NamedTuple):
     """The last ID that the stream has given."""
     pending_from: Position | None
     """The lowest ID that the group was given and has not acknowledged."""
+    pending: int = 0
+    """Entries that were handed out and not acknowledged."""
     unread: int | None = None
     """Entries after *delivered*, as Redis counts them; None if it does not know."""
     missed: int | None = None
     """Entries after *delivered* that were trimmed, as Redis counts them; None the same."""
+    noted: str = ""
+    """What the group and the stream were like when a read found something missing."""
 
     @property
     def level(self) -> bool:
@@ -34,21 +38,43 @@ class View(NamedTuple):
 
 def gap_in(view: View) -> Gap | None:
     """What *view* shows to be missing, or may: an entry that is gone leaves no trace."""
-    begins = view.first or _following(view.last)
+    if view.noted and (gap := _undelivered(_as_noted(view.stream, view.noted))):
+        return gap
+    begins = view.first or view.last.next
     if view.pending_from and view.pending_from < begins:
         return Gap(view.stream, _before(view.pending_from), view.first)
-    if view.level or view.delivered == ORIGIN or begins <= view.delivered:
+    return _undelivered(view)
+
+
+def after_gap(view: View, healed: Position | None) -> Position:
+    """Where to go on: after what was *healed*, or with whatever the stream still holds."""
+    if healed is None:
+        healed = _before(view.first) if view.first else view.last
+    return max(healed, view.delivered)
+
+
+def _undelivered(view: View) -> Gap | None:
+    begins = view.first or view.last.next
+    if view.level or view.delivered == ORIGIN or begins <= view.delivered.next:
         return None
     # Redis 7 and later count: what was trimmed may all have been given to the group before.
     return None if view.missed == 0 else Gap(view.stream, view.delivered, view.first)
 
 
-def _following(position: Position) -> Position:
-    return Position(position.ms, position.seq + 1)
+def _as_noted(stream: str, noted: str) -> View:
+    delivered, first, last, missed = noted.split(" ")
+    return View(
+        stream,
+        delivered=Position.parse(delivered),
+        first=Position.parse(first) if first else None,
+        last=Position.parse(last),
+        pending_from=None,
+        missed=int(missed) if missed else None,
+    )
 
 
 def _before(position: Position) -> Position:
     """The highest position below *position* that an event may have."""
     if position.seq:
         return Position(position.ms, position.seq - 1)
-    return Position(max(position.ms - 1, 0), _LAST_SEQ if position.ms else 0)
+    return Position(position.ms - 1, _LAST_SEQ) if position.ms else ORIGIN

@@ -30,6 +30,11 @@ def begun_key(stream: str, group: str) -> str:
     return f"{_tagged(stream)}:begun:{group}"
 
 
+def gap_key(stream: str, group: str) -> str:
+    """What a read found to be missing, until it is made up for."""
+    return f"{_tagged(stream)}:gap:{group}"
+
+
 def parked_key(stream: str, group: str) -> str:
     """A hash: each entity whose events are set aside, and the first of them."""
     return f"{_tagged(stream)}:parked:{group}"

@@ -1,0 +1,56 @@
+"""What follows when a handler has failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
+from consumer.dead_letters import Reason
+from consumer.errors import Reject, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from consumer.settings import Options
+
+
+class Again(NamedTuple):
+    """It is tried again."""
+
+    pause_s: float
+
+
+class SetAside(NamedTuple):
+    """It becomes a dead letter."""
+
+    reason: Reason
+
+
+Verdict: TypeAlias = Again | SetAside
+
+
+def backoff(options: Options) -> Callable[[int], float]:
+    """Exponential with full jitter: seconds, by the number of failures in a row."""
+    wait = wait_random_exponential(multiplier=options.backoff_base_s, max=options.backoff_cap_s)
+    retrying = Retrying()
+
+    def pause_s(failures: int) -> float:
+        state = RetryCallState(retrying, None, (), {})
+        state.attempt_number = failures
+        return wait(state)
+
+    return pause_s
+
+
+def verdict(
+    error: Exception, attempt: int, attempts: int, pause_s: Callable[[int], float]
+) -> Verdict:
+    """After *attempt*, the first of which is 1, has ended in *error*."""
+    if isinstance(error, Reject):
+        return SetAside(Reason.REJECTED)
+    if attempt >= attempts:
+        return SetAside(Reason.ATTEMPTS)
+    if isinstance(error, Retry) and error.after is not None:
+        return Again(error.after)
+    return Again(pause_s(attempt))

@@ -1,0 +1,257 @@
+"""Reading one stream for a group: first what was left, then what comes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from consumer.dead_letters import Reason
+from consumer.errors import FellOff, GroupMissing, RedisRefused
+from consumer.gaps import after_gap, gap_in
+from consumer.reports import (
+    Away,
+    Claimed,
+    Duplicates,
+    GapFound,
+    GapHealed,
+    GroupMade,
+    Lost,
+    Took,
+)
+from outbox.errors import StreamUnavailable
+from outbox.position import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from consumer.checkpoint import Checkpoint
+    from consumer.event import Event, Gap, Group
+    from consumer.gaps import View
+    from consumer.group import StreamGroup
+    from consumer.hand import Hand
+    from consumer.reports import Observe
+    from consumer.setting_aside import SettingAside
+    from consumer.settings import Options
+    from consumer.work import Work
+
+Start = "Position | Callable[[Group], Awaitable[Position]]"
+
+_STILL_LEVEL_S = 1.0
+"""For so long after a read that found no more, nothing can have been trimmed unread."""
+_TRUSTED = 2
+"""An entry that was handed out more often may be what its readers died of."""
+
+
+class Beginning(NamedTuple):
+    """Where a group begins, and how it goes on when entries are missing."""
+
+    start: Position | Callable[[Group], Awaitable[Position]]
+    checkpoint: Checkpoint | None
+    on_gap: Callable[[Gap], Awaitable[Position | None]] | None
+    effects_in_redis: bool
+
+
+class Reader:
+    """Reads for *work*, as long as it is let."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is one thing it is handed
+        self,
+        group: StreamGroup,
+        hand: Hand,
+        work: Work,
+        aside: SettingAside | None,
+        beginning: Beginning,
+        options: Options,
+        observe: Observe,
+        pause_s: Callable[[int], float],
+    ) -> None:
+        self._group = group
+        self._hand = hand
+        self._work = work
+        self._aside = aside
+        self._beginning = beginning
+        self._options = options
+        self._observe = observe
+        self._pause_s = pause_s
+        self._stream = group.group.stream
+        self._took = False
+        self._level_at: float | None = None
+        """When a read found no more."""
+        self._highest: Position | None = None
+        """The last entry that came, of those that come once."""
+        self._must_resume = True
+
+    def resume(self) -> None:
+        """Look for what was left once more."""
+        self._must_resume = True
+
+    async def read_on(self) -> None:
+        """Until cancelled. Raises FellOff, LeaseLost, and what *beginning* raises."""
+        failures = 0
+        while True:
+            try:
+                if self._must_resume:
+                    await self._resume()
+                await self._read()
+            except GroupMissing:
+                self._must_resume = True
+            except (StreamUnavailable, RedisRefused) as exc:
+                failures += 1
+                pause_s = self._pause_s(failures)
+                self._must_resume = True
+                self._observe(Away(self._stream, "read", failures, pause_s, exc))
+                await asyncio.sleep(pause_s)
+            else:
+                failures = 0
+
+    async def _read(self) -> None:
+        room = self._options.in_hand - self._options.batch
+        if self._hand.count > room:
+            await self._hand.at_most(max(room, 0))
+        count = self._options.batch
+        if self._level_at is not None and time.monotonic() - self._level_at < _STILL_LEVEL_S:
+            block_s = min(self._options.block_s, self._options.lease_s / 3)
+            events: list[Event] | None = await self._group.wait(count, block_s)
+        else:
+            events = await self._group.read(count)
+        if events is None:
+            self._must_resume = True
+            return
+        self._level_at = time.monotonic() if len(events) < count else None
+        if events:
+            self._give(events)
+
+    def _give(self, events: list[Event]) -> None:
+        first, last = events[0].position, events[-1].position
+        if self._highest is not None and first <= self._highest:
+            # Redis lost something: what comes now may have come before.
+            events = self._fresh(events, self._hand.ids())
+        self._highest = last if self._highest is None else max(self._highest, last)
+        if events:
+            self._hand.take(events)
+            self._work.give(events)
+
+    def _fresh(self, events: Sequence[Event], in_hand: set[bytes]) -> list[Event]:
+        """Those of *events* that are neither in hand nor handled."""
+        fresh: list[Event] = []
+        again: list[bytes] = []
+        for event in events:
+            if event.raw_id in in_hand:
+                continue
+            if not self._beginning.effects_in_redis and self._hand.seen.knows(event.raw_id):
+                again.append(event.raw_id)
+            else:
+                fresh.append(event)
+        if again:
+            self._hand.acknowledge_again(again)
+            self._observe(Duplicates(self._stream, len(again)))
+        return fresh
+
+    async def _resume(self) -> None:
+        """Find the group, mend what is missing, and take what was left, oldest first."""
+        self._level_at = None
+        view = await self._found()
+        if not self._took:
+            self._took = True
+            self._observe(Took(self._stream, self._group.member, view.pending))
+        if gap := gap_in(view):
+            await self._hand.at_most(0)
+            await self._mend(gap, view)
+        elif view.noted:
+            await self._group.gap_is_over()
+        strays, _ = await self._group.forget_members(self._options.lease_s * 2)
+        if strays:
+            await self._hand.at_most(0)
+            claimed, gone = await self._group.claim()
+            self._observe(Claimed(self._stream, claimed))
+            if gone:
+                self._observe(Lost(self._stream, gone))
+        await self._take_pending()
+        self._must_resume = False
+
+    async def _take_pending(self) -> None:
+        after: bytes | None = b"0-0"
+        while after is not None:
+            await self._hand.at_most(max(self._options.in_hand - self._options.batch, 0))
+            # What is acknowledged meanwhile is in one of the two.
+            in_hand = self._hand.ids()
+            page = await self._group.pending(after, self._options.batch)
+            if page.lost:
+                self._hand.acknowledge_again(page.lost)
+                self._observe(Lost(self._stream, len(page.lost)))
+            events = self._fresh(page.events, in_hand | self._hand.ids())
+            if page.events:
+                last = page.events[-1].position
+                self._highest = last if self._highest is None else max(self._highest, last)
+            await self._give_with_care(events)
+            after = page.after
+
+    async def _give_with_care(self, events: list[Event]) -> None:
+        """One by one, those that others may have died of; the rest together."""
+        aside = self._aside
+        trusted: list[Event] = []
+        for event in events:
+            if aside is None or event.deliveries <= _TRUSTED:
+                trusted.append(event)
+                continue
+            self._take(trusted)
+            trusted = []
+            await self._hand.at_most(0)
+            await self._begin_alone(event, aside)
+        self._take(trusted)
+
+    def _take(self, events: list[Event]) -> None:
+        if events:
+            self._hand.take(events)
+            self._work.give(events)
+
+    async def _begin_alone(self, event: Event, aside: SettingAside) -> None:
+        noted, times = await self._group.begun()
+        times = times if noted == event.raw_id else 0
+        self._hand.take([event])
+        if times >= self._options.attempts:
+            await aside.set_aside(event, Reason.DIED, times, None)
+            self._hand.finish(event.raw_id)
+        else:
+            await self._group.note_begun(event.raw_id, times + 1)
+            self._work.give([event])
+        await self._hand.at_most(0)
+
+    async def _found(self) -> View:
+        """The group, which is made if it is not there."""
+        try:
+            return await self._group.view()
+        except GroupMissing:
+            position = await self._begins_at()
+            await self._group.make(position)
+            self._observe(GroupMade(self._stream, position))
+            return await self._group.view()
+
+    async def _begins_at(self) -> Position:
+        beginning, seen = self._beginning, self._hand.seen
+        if beginning.effects_in_redis:
+            seen.forget()
+        elif seen.mark is not None:
+            # The checkpoint is never ahead of it.
+            return seen.mark
+        if isinstance(beginning.start, Position):
+            return beginning.start
+        return await beginning.start(self._group.group)
+
+    async def _mend(self, gap: Gap, view: View) -> None:
+        self._observe(GapFound(gap))
+        undelivered = gap.after >= view.delivered or bool(view.noted)
+        healed = None
+        if self._beginning.on_gap is not None:
+            healed = await self._beginning.on_gap(gap)
+        elif undelivered:
+            raise FellOff(self._group.group.name, gap)
+        if healed is not None:
+            self._hand.seen.reached(healed)
+            self._observe(GapHealed(gap, healed))
+        if undelivered or healed is not None:
+            position = after_gap(view, healed)
+            if position > view.delivered:
+                await self._group.go_on_after(position)
+        await self._group.gap_is_over()

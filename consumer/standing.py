@@ -1,0 +1,163 @@
+"""One stream of a consumer: stand by until it is free, read it, lose it, stand by again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from consumer.chores import Chores
+from consumer.dead_letters import DeadLetters
+from consumer.errors import LeaseLost, RedisRefused
+from consumer.group import StreamGroup
+from consumer.hand import Hand
+from consumer.lag import Lag
+from consumer.lease import Lease
+from consumer.link import Link
+from consumer.reader import Reader
+from consumer.reports import Away, LostLease
+from consumer.seen import Seen
+from consumer.setting_aside import SettingAside
+from consumer.term import Term
+from consumer.work import BatchWork, LaneWork, pause
+from outbox.errors import StreamUnavailable
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from redis.asyncio import Redis
+
+    from consumer.event import Group
+    from consumer.lease import Member
+    from consumer.reader import Beginning
+    from consumer.reports import Observe
+    from consumer.settings import Options
+    from consumer.sharing import Sharing
+    from consumer.work import BatchHandler, Handler, Work
+
+_LOOK_EVERY_S = 0.5
+
+
+class Standing:
+    """What outlives a term: the links, the lease, and what was seen."""
+
+    def __init__(  # noqa: PLR0913 - each is one thing it is handed
+        self,
+        redis: Redis,
+        group: Group,
+        member: Member,
+        *,
+        handler: Handler | None,
+        batch_handler: BatchHandler | None,
+        lanes: int,
+        beginning: Beginning,
+        options: Options,
+        observe: Observe,
+        pause_s: Callable[[int], float],
+    ) -> None:
+        self._redis = redis
+        self._member = member
+        self._handler = handler
+        self._batch_handler = batch_handler
+        self._lanes = lanes
+        self._beginning = beginning
+        self._options = options
+        self._observe = observe
+        self._pause_s = pause_s
+        self._reading = Link(redis, group.stream)
+        self._asking = Link(redis, group.stream)
+        self._group = StreamGroup(self._reading, self._asking, group, member)
+        self._lease = Lease(self._asking, group, member, options.lease_s)
+        self._seen = Seen()
+
+    @property
+    def stream(self) -> str:
+        """Its key."""
+        return self._group.group.stream
+
+    async def run(self, stop: asyncio.Event, leave: asyncio.Event, sharing: Sharing) -> None:
+        """Read whenever the stream is free, until *stop*; each term until *leave*.
+
+        Raises FellOff, NameTaken, and what the caller's own functions raise.
+        """
+        failures = 0
+        while not stop.is_set():
+            pause_s = min(self._options.lease_s / 3, _LOOK_EVERY_S)
+            if sharing.take(self.stream):
+                try:
+                    if await self._lease.take():
+                        await self._read(leave)
+                    failures = 0
+                except (StreamUnavailable, RedisRefused) as exc:
+                    failures += 1
+                    pause_s = self._pause_s(failures)
+                    self._observe(Away(self.stream, "take", failures, pause_s, exc))
+                finally:
+                    sharing.give(self.stream)
+                if not stop.is_set():
+                    leave.clear()
+            await pause(stop, pause_s)
+
+    async def close(self) -> None:
+        """What is held ends by itself."""
+        await self._reading.close()
+        await self._asking.close()
+
+    async def _read(self, leave: asyncio.Event) -> None:
+        """One term; its errors are raised as they are."""
+        try:
+            term = await self._term()
+            await term.run(leave)
+        except* LeaseLost:
+            self._observe(LostLease(self.stream, self._member.name))
+        finally:
+            await self._reading.close()
+
+    async def _term(self) -> Term:
+        self._seen.begin_anew()
+        checkpoint = self._beginning.checkpoint
+        group = self._group.group
+        if checkpoint is not None and (known := await checkpoint.load(group.name, group.stream)):
+            self._seen.reached(known)
+        letters = DeadLetters(self._redis, group.stream, group.name)
+        aside = SettingAside(letters, self._options.after_dead_letter, self._observe)
+        hand = Hand(self._group, self._seen, self._observe, self._pause_s)
+        if self._handler is not None:
+            await aside.load()
+            work: Work = LaneWork(
+                self._handler,
+                hand,
+                self._lease,
+                aside,
+                self._observe,
+                lanes=self._lanes,
+                attempts=self._options.attempts,
+                pause_s=self._pause_s,
+            )
+        else:
+            assert self._batch_handler is not None  # noqa: S101 - a consumer has one of the two
+            work = BatchWork(
+                self._batch_handler, hand, self._lease, self._observe, self._pause_s, group.stream
+            )
+        hand.take_busy_s = work.take_busy_s
+        reader = Reader(
+            self._group,
+            hand,
+            work,
+            aside if self._handler is not None else None,
+            self._beginning,
+            self._options,
+            self._observe,
+            self._pause_s,
+        )
+        chores = Chores(
+            self._group,
+            hand,
+            reader,
+            Lag(self._redis, group.stream, group.name),
+            checkpoint,
+            self._options,
+            self._observe,
+        )
+        return Term(
+            self._group, self._lease, hand, work, reader, chores, self._options, self._observe
+        )
