@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 
 STATEMENTS = sql.load("consumer")
 
+_CONNECT_TIMEOUT_S = 5.0
+_COMMAND_TIMEOUT_S = 60.0
+
+
+def pool(url: str, *, most: int) -> asyncpg.Pool:
+    """A pool that connects when it is first used, so that a server may still be away."""
+    return asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=most,
+        timeout=_CONNECT_TIMEOUT_S,
+        command_timeout=_COMMAND_TIMEOUT_S,
+        server_settings={"application_name": "catalog-consumer"},
+    )
+
 
 async def prepare(
     pool: asyncpg.Pool, package: str = "consumer", table: str = "catalog_consumer.checkpoint"

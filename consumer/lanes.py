@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from consumer.errand import Errand
     from consumer.event import Event
 
 
@@ -19,14 +20,14 @@ class Lane:
     """
 
     def __init__(self) -> None:
-        self._ready: deque[Event] = deque()
-        self._held: dict[bytes, deque[Event]] = {}
+        self._ready: deque[Event | Errand] = deque()
+        self._held: dict[bytes, deque[Event | Errand]] = {}
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event | Errand) -> None:
         """It comes after all that was added before."""
         self._ready.append(event)
 
-    def next(self) -> Event | None:
+    def next(self) -> Event | Errand | None:
         """The next event of an entity that is not held; None if there is none."""
         while self._ready:
             event = self._ready.popleft()

@@ -74,6 +74,21 @@ class DeadLetter(NamedTuple):
     reason: str
 
 
+class Requeued(NamedTuple):
+    """A dead letter was handed to the handler once more."""
+
+    event: Event
+    error: BaseException | None
+    """What it failed of; None: it is handled."""
+
+
+class Waiting(NamedTuple):
+    """How many dead letters there are; each second."""
+
+    stream: str
+    letters: int
+
+
 class Duplicates(NamedTuple):
     """Entries came again that this consumer had handled; they were acknowledged."""
 
@@ -152,6 +167,8 @@ Report: TypeAlias = (
     | Retried
     | BatchRetried
     | DeadLetter
+    | Requeued
+    | Waiting
     | Duplicates
     | Lost
     | GapFound

@@ -29,11 +29,20 @@ class SettingAside:
 
     async def load(self) -> None:
         """Which entities are parked, as another member may have left it."""
-        self._parked = set(await self._letters.parked())
+        self._parked = await self._letters.still_parked()
 
     def concerns(self, event: Event) -> bool:
         """Whether *event* waits behind a dead letter of its entity."""
         return bool(self._parked) and event.entity_id in self._parked
+
+    def is_parked(self, entity_id: str) -> bool:
+        """Whether the entity's events are set aside as they come."""
+        return entity_id in self._parked
+
+    async def unpark(self, entity_id: str) -> None:
+        """They are handled again."""
+        await self._letters.unpark(entity_id)
+        self._parked.discard(entity_id)
 
     async def also(self, event: Event) -> None:
         """Set *event* aside behind that one."""

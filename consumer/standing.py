@@ -14,8 +14,10 @@ from consumer.lease import Lease
 from consumer.link import Link
 from consumer.reader import Reader
 from consumer.reports import Away, LostLease
+from consumer.requests import Requests
 from consumer.seen import Seen
 from consumer.setting_aside import SettingAside
+from consumer.settling import LaneHost, Settler
 from consumer.term import Term
 from consumer.work import BatchWork, LaneWork, pause
 from outbox.errors import StreamUnavailable
@@ -121,9 +123,11 @@ class Standing:
         letters = DeadLetters(self._redis, group.stream, group.name)
         aside = SettingAside(letters, self._options.after_dead_letter, self._observe)
         hand = Hand(self._group, self._seen, self._observe, self._pause_s)
+        settler = None
         if self._handler is not None:
             await aside.load()
-            work: Work = LaneWork(
+            work: Work
+            work = lane_work = LaneWork(
                 self._handler,
                 hand,
                 self._lease,
@@ -133,6 +137,11 @@ class Standing:
                 attempts=self._options.attempts,
                 pause_s=self._pause_s,
             )
+            host = LaneHost(
+                group.stream, self._handler, lane_work, self._lease, aside, self._observe
+            )
+            requests = Requests(self._redis, group.stream, group.name)
+            settler = Settler(group.stream, letters, requests, host, self._observe)
         else:
             assert self._batch_handler is not None  # noqa: S101 - a consumer has one of the two
             work = BatchWork(
@@ -159,5 +168,13 @@ class Standing:
             self._observe,
         )
         return Term(
-            self._group, self._lease, hand, work, reader, chores, self._options, self._observe
+            self._group,
+            self._lease,
+            hand,
+            work,
+            reader,
+            chores,
+            settler,
+            self._options,
+            self._observe,
         )

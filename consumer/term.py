@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from consumer.reader import Reader
     from consumer.reports import Observe
     from consumer.settings import Options
+    from consumer.settling import Settler
     from consumer.work import Work
 
 _TRY_AGAIN_S = 0.05
@@ -35,6 +36,7 @@ class Term:
         work: Work,
         reader: Reader,
         chores: Chores,
+        settler: Settler | None,
         options: Options,
         observe: Observe,
     ) -> None:
@@ -44,6 +46,7 @@ class Term:
         self._work = work
         self._reader = reader
         self._chores = chores
+        self._settler = settler
         self._options = options
         self._observe = observe
 
@@ -60,6 +63,7 @@ class Term:
                     self._keep_lease(),
                     self._hand.acknowledge_on(),
                     self._chores.run(),
+                    *([self._settler.run()] if self._settler else []),
                 )
             ]
             reading = tasks.create_task(self._reader.read_on())

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from consumer.errand import Errand
 from consumer.errors import LeaseLost
 from consumer.failures import Again, verdict
 from consumer.lanes import Lanes
@@ -82,6 +83,14 @@ class LaneWork:
             lanes[number].add(event)
             woken[number].set()
 
+    async def alone(self, raw_entity_id: bytes, job: Callable[[], Awaitable[None]]) -> None:
+        """Do *job* when its turn comes in the lane: nothing of the entity goes on meanwhile."""
+        errand = Errand(raw_entity_id, job)
+        number = self._lanes.number_of(raw_entity_id)
+        self._lanes.all[number].add(errand)
+        self._wake[number].set()
+        await errand.done
+
     async def run(self) -> None:
         """As of Work."""
         try:
@@ -116,6 +125,10 @@ class LaneWork:
                 continue
             if now >= self._lease.until:
                 raise LeaseLost
+            if isinstance(event, Errand):
+                await event.run()
+                now = turn = clock()
+                continue
             try:
                 if self._aside.concerns(event):
                     await self._aside.also(event)

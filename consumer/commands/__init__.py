@@ -1,0 +1,1 @@
+"""What on-call types, one module for each."""

@@ -1,0 +1,99 @@
+"""Dead letters of a stream that this member reads: what on-call wants done with them is done."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from consumer.dead_letters import Failure, Reason
+from consumer.errors import LeaseLost, RedisRefused, Reject
+from consumer.event import Event
+from consumer.reports import Requeued, Waiting
+from consumer.requeue import Settling
+from outbox.errors import StreamUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from consumer.dead_letters import DeadLetters, Letter
+    from consumer.lease import Lease
+    from consumer.reports import Observe
+    from consumer.requests import Requests
+    from consumer.setting_aside import SettingAside
+    from consumer.work import Handler, LaneWork
+
+_EVERY_S = 1.0
+
+
+class LaneHost:
+    """Handles letters in the lanes of *work*, as long as the lease is held."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - each is one thing it is handed
+        self,
+        stream: str,
+        handler: Handler,
+        work: LaneWork,
+        lease: Lease,
+        aside: SettingAside,
+        observe: Observe,
+    ) -> None:
+        self._stream = stream
+        self._handler = handler
+        self._work = work
+        self._lease = lease
+        self._aside = aside
+        self._observe = observe
+
+    async def alone(self, entity_id: str, job: Callable[[], Awaitable[None]]) -> None:
+        """As of Host."""
+        await self._work.alone(entity_id.encode(), job)
+
+    async def handle(self, letter: Letter) -> Failure | None:
+        """As of Host. Raises LeaseLost."""
+        if not self._lease.held:
+            raise LeaseLost
+        event = Event.of(self._stream, letter.event_id, letter.fields)
+        try:
+            await self._handler(event)
+        except Exception as exc:  # noqa: BLE001 - whatever a handler raises is its failure
+            self._observe(Requeued(event, exc))
+            reason = Reason.REJECTED if isinstance(exc, Reject) else Reason.ATTEMPTS
+            return Failure.of(reason, 1, exc)
+        self._observe(Requeued(event, None))
+        return None
+
+    def is_parked(self, entity_id: str) -> bool:
+        """As of Host."""
+        return self._aside.is_parked(entity_id)
+
+    async def unpark(self, entity_id: str) -> None:
+        """As of Host."""
+        await self._aside.unpark(entity_id)
+
+
+class Settler:
+    """Looks each second what is wanted."""
+
+    def __init__(
+        self,
+        stream: str,
+        letters: DeadLetters,
+        requests: Requests,
+        host: LaneHost,
+        observe: Observe,
+    ) -> None:
+        self._stream = stream
+        self._letters = letters
+        self._settling = Settling(letters, requests, host)
+        self._observe = observe
+
+    async def run(self) -> None:
+        """Until cancelled. Raises LeaseLost."""
+        while True:
+            try:
+                await self._settling.settle()
+                self._observe(Waiting(self._stream, await self._letters.count()))
+            except (StreamUnavailable, RedisRefused):
+                # The reader meets the same, and says so; what is wanted still is.
+                pass
+            await asyncio.sleep(_EVERY_S)
