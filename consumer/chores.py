@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from outbox.position import Position
 
 _EVERY_S = 1.0
+_ANSWER_S = 5.0
 
 
 class Chores:
@@ -52,7 +53,7 @@ class Chores:
             await self.save_checkpoint()
             try:
                 await self._look()
-            except (StreamUnavailable, RedisRefused, GroupMissing):
+            except (StreamUnavailable, RedisRefused, GroupMissing, TimeoutError):
                 # The reader meets the same, and says so.
                 continue
 
@@ -78,6 +79,7 @@ class Chores:
         if strays:
             # A read of another member, from before it lost the lease, has come to its end.
             self._reader.resume()
-        behind = await self._measure.measured()
+        async with asyncio.timeout(_ANSWER_S):
+            behind = await self._measure.measured()
         if behind is not None:
             self._observe(Lag(stream, behind.entries, behind.seconds))

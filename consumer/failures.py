@@ -44,7 +44,7 @@ def backoff(options: Options) -> Callable[[int], float]:
 
 
 def verdict(
-    error: Exception, attempt: int, attempts: int, pause_s: Callable[[int], float]
+    error: BaseException, attempt: int, attempts: int, pause_s: Callable[[int], float]
 ) -> Verdict:
     """After *attempt*, the first of which is 1, has ended in *error*."""
     if isinstance(error, Reject):

@@ -6,8 +6,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from consumer.errand import Errand
     from consumer.event import Event
 
@@ -39,23 +37,13 @@ class Lane:
             waiting.append(event)
         return None
 
-    def hold(self, entity: bytes, *events: Event) -> None:
+    def hold(self, entity: bytes, *events: Event | Errand) -> None:
         """From now on the events of *entity* wait, *events* in front of them."""
         self._held.setdefault(entity, deque()).extendleft(reversed(events))
 
     def release(self, entity: bytes) -> None:
         """Its events flow again."""
         self._ready.extendleft(reversed(self._held.pop(entity, ())))
-
-    @property
-    def held(self) -> Iterable[bytes]:
-        """The entities that are."""
-        return self._held.keys()
-
-    def clear(self) -> None:
-        """Nothing is left to do."""
-        self._ready.clear()
-        self._held.clear()
 
 
 class Lanes:
@@ -67,7 +55,3 @@ class Lanes:
     def number_of(self, entity: bytes) -> int:
         """Of the lane of *entity*."""
         return hash(entity) % len(self.all)
-
-    def of(self, entity: bytes) -> Lane:
-        """The lane of *entity*."""
-        return self.all[self.number_of(entity)]

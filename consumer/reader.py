@@ -17,6 +17,7 @@ from consumer.reports import (
     GapHealed,
     GroupMade,
     Lost,
+    MembersRemoved,
     Took,
 )
 from outbox.errors import StreamUnavailable
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from consumer.setting_aside import SettingAside
     from consumer.settings import Options
     from consumer.work import Work
-
-Start = "Position | Callable[[Group], Awaitable[Position]]"
 
 _STILL_LEVEL_S = 1.0
 """For so long after a read that found no more, nothing can have been trimmed unread."""
@@ -109,7 +108,7 @@ class Reader:
         room = self._options.in_hand - self._options.batch
         if self._hand.count > room:
             await self._hand.at_most(max(room, 0))
-        count = self._options.batch
+        count = min(self._options.batch, self._options.in_hand)
         if self._level_at is not None and time.monotonic() - self._level_at < _STILL_LEVEL_S:
             block_s = min(self._options.block_s, self._options.lease_s / 3)
             events: list[Event] | None = await self._group.wait(count, block_s)
@@ -160,7 +159,9 @@ class Reader:
             await self._mend(gap, view)
         elif view.noted:
             await self._group.gap_is_over()
-        strays, _ = await self._group.forget_members(self._options.lease_s * 2)
+        strays, removed = await self._group.forget_members(self._options.lease_s * 2)
+        if removed:
+            self._observe(MembersRemoved(self._stream, removed))
         if strays:
             await self._hand.at_most(0)
             claimed, gone = await self._group.claim()

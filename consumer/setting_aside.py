@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from consumer.reports import Observe
 
 
+AWAY = (StreamUnavailable, RedisRefused)
+"""What is raised while dead letters cannot be written."""
+
+
 class SettingAside:
     """Of one stream; *letters* is where they go."""
-
-    away = (StreamUnavailable, RedisRefused)
-    """What is raised while they cannot be written."""
 
     def __init__(self, letters: DeadLetters, after: AfterDeadLetter, observe: Observe) -> None:
         self._letters = letters
@@ -49,7 +50,7 @@ class SettingAside:
         await self._add(event, Failure.of(Reason.PARKED, 0))
 
     async def set_aside(
-        self, event: Event, reason: Reason, attempts: int, error: Exception | None
+        self, event: Event, reason: Reason, attempts: int, error: BaseException | None
     ) -> None:
         """Set *event* aside; whoever calls acknowledges it then."""
         await self._add(event, Failure.of(reason, attempts, error))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from consumer.chores import Chores
 from consumer.dead_letters import DeadLetters
-from consumer.errors import LeaseLost, RedisRefused
+from consumer.errors import DatabaseUnavailable, LeaseLost, RedisRefused
 from consumer.group import StreamGroup
 from consumer.hand import Hand
 from consumer.lag import Lag
@@ -23,7 +25,6 @@ from consumer.work import BatchWork, LaneWork, pause
 from outbox.errors import StreamUnavailable
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from redis.asyncio import Redis
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from consumer.work import BatchHandler, Handler, Work
 
 _LOOK_EVERY_S = 0.5
+_GOOD_BYE_S = 1.0
+# OSError and DatabaseUnavailable: of the checkpoint.
+_TRANSIENT = (StreamUnavailable, RedisRefused, DatabaseUnavailable, OSError, TimeoutError)
 
 
 class Standing:
@@ -89,7 +93,7 @@ class Standing:
                     if await self._lease.take():
                         await self._read(leave)
                     failures = 0
-                except (StreamUnavailable, RedisRefused) as exc:
+                except _TRANSIENT as exc:
                     failures += 1
                     pause_s = self._pause_s(failures)
                     self._observe(Away(self.stream, "take", failures, pause_s, exc))
@@ -100,7 +104,11 @@ class Standing:
             await pause(stop, pause_s)
 
     async def close(self) -> None:
-        """What is held ends by itself."""
+        """What is still held is let go of, so that nobody waits for it."""
+        with suppress(StreamUnavailable, RedisRefused, TimeoutError):
+            if self._lease.held:
+                async with asyncio.timeout(_GOOD_BYE_S):
+                    await self._lease.release()
         await self._reading.close()
         await self._asking.close()
 

@@ -12,6 +12,7 @@ from consumer.errors import LeaseLost
 from consumer.failures import Again, verdict
 from consumer.lanes import Lanes
 from consumer.reports import BatchRetried, Retried
+from consumer.setting_aside import AWAY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -77,18 +78,13 @@ class LaneWork:
 
     def give(self, events: Sequence[Event]) -> None:
         """As of Work."""
-        lanes, woken = self._lanes.all, self._wake
         for event in events:
-            number = hash(event.raw_entity_id) % len(lanes)
-            lanes[number].add(event)
-            woken[number].set()
+            self._add(event)
 
     async def alone(self, raw_entity_id: bytes, job: Callable[[], Awaitable[None]]) -> None:
         """Do *job* when its turn comes in the lane: nothing of the entity goes on meanwhile."""
         errand = Errand(raw_entity_id, job)
-        number = self._lanes.number_of(raw_entity_id)
-        self._lanes.all[number].add(errand)
-        self._wake[number].set()
+        self._add(errand)
         await errand.done
 
     async def run(self) -> None:
@@ -112,6 +108,11 @@ class LaneWork:
         busy_s, self._busy_s = self._busy_s, [0.0] * len(self._busy_s)
         return busy_s
 
+    def _add(self, item: Event | Errand) -> None:
+        number = self._lanes.number_of(item.raw_entity_id)
+        self._lanes.all[number].add(item)
+        self._wake[number].set()
+
     async def _work(self, number: int) -> None:
         lane, wake = self._lanes.all[number], self._wake[number]
         handler, finish, clock = self._handler, self._hand.finish, time.monotonic
@@ -134,8 +135,8 @@ class LaneWork:
                     await self._aside.also(event)
                 else:
                     await handler(event)
-            except Exception as exc:  # noqa: BLE001 - whatever a handler raises is its failure
-                await self._after(exc, event, number)
+            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - see _failure
+                await self._after(_failure(exc), event, number)
             else:
                 finish(event.raw_id)
             ended = clock()
@@ -145,7 +146,7 @@ class LaneWork:
                 await asyncio.sleep(0)
                 now = turn = clock()
 
-    async def _after(self, error: Exception, event: Event, number: int) -> None:
+    async def _after(self, error: BaseException, event: Event, number: int) -> None:
         attempt = self._failed.get(event.raw_id, 0) + 1
         decided = verdict(error, attempt, self._attempts, self._pause_s)
         if isinstance(decided, Again):
@@ -155,7 +156,7 @@ class LaneWork:
             return
         try:
             await self._aside.set_aside(event, decided.reason, attempt, error)
-        except self._aside.away as exc:
+        except AWAY as exc:
             # It is handled once more then: better than to lose it.
             pause_s = self._pause_s(attempt)
             self._observe(Retried(event, attempt, pause_s, exc))
@@ -233,9 +234,9 @@ class BatchWork:
             attempt += 1
             try:
                 await self._handler(events)
-            except Exception as exc:  # noqa: BLE001 - whatever a handler raises is its failure
-                pause_s = self._pause_s(attempt)
-                self._observe(BatchRetried(self._stream, len(events), attempt, pause_s, exc))
+            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - see _failure
+                error, pause_s = _failure(exc), self._pause_s(attempt)
+                self._observe(BatchRetried(self._stream, len(events), attempt, pause_s, error))
                 await pause(self._stopping, pause_s)
             else:
                 for event in events:
@@ -243,6 +244,17 @@ class BatchWork:
                 return
             finally:
                 self._busy_s += time.monotonic() - began
+
+
+def _failure(error: BaseException) -> BaseException:
+    """Whatever a handler raises is its failure, unless it is we who cancel it.
+
+    A task of its own that was cancelled must not be the end of a lane.
+    """
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+    return error
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
