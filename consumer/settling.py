@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from consumer.setting_aside import SettingAside
     from consumer.work import Handler, LaneWork
 
-_EVERY_S = 1.0
+EVERY_S = 1.0
 
 
 class LaneHost:
@@ -74,14 +74,17 @@ class LaneHost:
 class Settler:
     """Looks each second what is wanted."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing it is handed
         self,
         stream: str,
         letters: DeadLetters,
         requests: Requests,
         host: LaneHost,
         observe: Observe,
+        *,
+        every_s: float = EVERY_S,
     ) -> None:
+        self._every_s = every_s
         self._stream = stream
         self._letters = letters
         self._settling = Settling(letters, requests, host)
@@ -96,4 +99,4 @@ class Settler:
             except (StreamUnavailable, RedisRefused):
                 # The reader meets the same, and says so; what is wanted still is.
                 pass
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(self._every_s)

@@ -19,7 +19,7 @@ from consumer.reports import Away, LostLease
 from consumer.requests import Requests
 from consumer.seen import Seen
 from consumer.setting_aside import SettingAside
-from consumer.settling import LaneHost, Settler
+from consumer.settling import EVERY_S, LaneHost, Settler
 from consumer.term import Term
 from consumer.work import BatchWork, LaneWork, pause
 from outbox.errors import StreamUnavailable
@@ -149,7 +149,14 @@ class Standing:
                 group.stream, self._handler, lane_work, self._lease, aside, self._observe
             )
             requests = Requests(self._redis, group.stream, group.name)
-            settler = Settler(group.stream, letters, requests, host, self._observe)
+            settler = Settler(
+                group.stream,
+                letters,
+                requests,
+                host,
+                self._observe,
+                every_s=min(self._options.lease_s / 3, EVERY_S),
+            )
         else:
             assert self._batch_handler is not None  # noqa: S101 - a consumer has one of the two
             work = BatchWork(
