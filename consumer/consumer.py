@@ -19,6 +19,7 @@ from consumer.reader import Beginning
 from consumer.settings import Options
 from consumer.sharing import Sharing
 from consumer.standing import Standing
+from consumer.tracing import traced, traced_batch
 from outbox.errors import StreamUnavailable
 from outbox.position import ORIGIN, Position
 
@@ -89,8 +90,8 @@ class Consumer:
                 redis,
                 Group(one, group),
                 self._member,
-                handler=handler,
-                batch_handler=batch_handler,
+                handler=handler and traced(handler, group),
+                batch_handler=batch_handler and traced_batch(batch_handler, group),
                 lanes=lanes,
                 beginning=beginning,
                 options=self._options,
