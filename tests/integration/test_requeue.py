@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from consumed import STREAM, publish
-from consuming import QUICK, consuming, pending
+from one_consumer import QUICK, consuming, pending
 from publishing import eventually
 from redis.asyncio import Redis
 
