@@ -1,6 +1,7 @@
 """A small catalog, and a viewer over it in this process; what is asked of it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,8 +10,10 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from aiohttp import ClientSession, TCPConnector
+from captured import captured, last_id
 from redis.asyncio import Redis
 
+from consumer.event import Event
 from process import http
 from process.address import Address
 from process.redis.connection import client
@@ -18,8 +21,8 @@ from process.tokens import Tokens
 from viewer import catalog
 from viewer.app import application
 from viewer.cache.shield import Shield
-from viewer.cache.store import Store
-from viewer.keys import Kind, PageName, is_page
+from viewer.cache.store import Place, Store
+from viewer.keys import Kind, PageName, is_page, tags_of
 from viewer.manifest import Cdn
 from viewer.metrics import Metrics
 from viewer.observing import Observer
@@ -83,13 +86,13 @@ class Catalog:
         )
 
     async def _insert(self, table: str, columns: Mapping[str, Any]) -> UUID:
-        id_ = uuid4()
-        row: dict[str, Any] = {"id": id_, **columns}
+        row: dict[str, Any] = {"id": uuid4(), **columns}
         places = ", ".join(f"${n}" for n in range(1, len(row) + 1))
         await self.connection.execute(
             f"INSERT INTO catalog.{table} ({', '.join(row)}) VALUES ({places})",  # noqa: S608
             *row.values(),
         )
+        id_: UUID = row["id"]
         return id_
 
 
@@ -110,6 +113,26 @@ class Answer:
         return self.headers.get("X-Cache")
 
 
+class Looked(Store):
+    """A cache that says how often it was asked."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self._looks = asyncio.Semaphore(0)
+
+    async def look(self, name: PageName) -> bytes | Place:
+        try:
+            return await super().look(name)
+        finally:
+            # Whoever asked goes on before whoever waits for this.
+            self._looks.release()
+
+    async def were_looked_for(self, times: int) -> None:
+        """Return once so many more looks were answered than the last time."""
+        for _ in range(times):
+            await self._looks.acquire()
+
+
 @dataclass
 class Viewer:
     """A viewer and a gateway that asks it."""
@@ -118,7 +141,7 @@ class Viewer:
     session: ClientSession
     metrics: Metrics
     pages: Pages
-    cache: Shield
+    store: Looked
     reports: list[ViewerReport] = field(default_factory=list)
 
     async def get(
@@ -150,10 +173,10 @@ def name_of(kind: Kind, identifier: object) -> PageName:
 
 
 @asynccontextmanager
-async def store_at(redis_url: str) -> AsyncIterator[Store]:
+async def store_at(redis_url: str, *, remembered_purges: int = 50_000) -> AsyncIterator[Store]:
     """The cache, opened."""
     async with client(redis_url, timeout_s=5) as redis:
-        store = Store(redis)
+        store = Store(redis, remembered_purges=remembered_purges)
         if not await store.is_open():
             await store.empty()
         yield store
@@ -181,7 +204,8 @@ async def viewing(
         client(redis_url, timeout_s=2.0) as redis,
         ClientSession(connector=TCPConnector(limit=0)) as session,
     ):
-        cache = Shield(Store(redis), ttl_s=300, timeout_s=timeout_s, maker=cdn, observe=observe)
+        store = Looked(redis)
+        cache = Shield(store, ttl_s=300, timeout_s=timeout_s, maker=cdn, observe=observe)
         repairing = asyncio.create_task(cache.run())
         pages = Pages(wrapped(catalog.Catalog(pool)), cache, Cdn.parse(cdn), observe)
         served = application(pages, Tokens.parse(TOKEN), metrics)
@@ -190,7 +214,7 @@ async def viewing(
             async with http.serving(
                 served, Address("127.0.0.1", 0), variable="VIEWER_HTTP_ADDRESS"
             ) as address:
-                yield Viewer(f"http://{address}", session, metrics, pages, cache, reports)
+                yield Viewer(f"http://{address}", session, metrics, pages, store, reports)
         finally:
             repairing.cancel()
 
@@ -199,3 +223,76 @@ async def keys_in(redis: Redis) -> set[str]:
     """Of the pages that are cached."""
     found: Any = await redis.keys("catalog:*")
     return {key for key in found if is_page(key)}
+
+
+class Halted:
+    """Tables that a loader has read, and is stopped before it can do anything with it."""
+
+    def __init__(self, tables: catalog.Catalog) -> None:
+        self._tables = tables
+        self._may_go_on = asyncio.Event()
+        self._may_go_on.set()
+        self.asked = 0
+        self.has_read = asyncio.Event()
+
+    def stop(self) -> None:
+        """Whoever reads from now on is stopped."""
+        self.has_read.clear()
+        self._may_go_on.clear()
+
+    def go_on(self) -> None:
+        self._may_go_on.set()
+
+    async def find(self, name: PageName) -> Any:  # noqa: ANN401
+        self.asked += 1
+        found = await self._tables.find(name)
+        self.has_read.set()
+        await self._may_go_on.wait()
+        return found
+
+
+@asynccontextmanager
+async def halted_viewer(database: str, redis_url: str) -> AsyncIterator[tuple[Viewer, Halted]]:
+    """A viewer whose loaders can be stopped."""
+    tables: list[Halted] = []
+
+    def halted(real: catalog.Catalog) -> Halted:
+        tables.append(Halted(real))
+        return tables[-1]
+
+    async with viewing(database, redis_url, wrapped=halted) as viewer:
+        yield viewer, tables[0]
+
+
+class Events:
+    """What the tables' own triggers note, purged when the test says so."""
+
+    def __init__(self, connection: asyncpg.Connection, store: Store) -> None:
+        self._connection = connection
+        self._store = store
+        self._seen = 0
+
+    async def purge(self) -> set[str]:
+        """Purge what was written since the last time; the keys of the pages that went."""
+        events = await self.new()
+        tags = {tag for event in events for tag in tags_of(event)}
+        return {page.key for page in await self._store.purge(tags)}
+
+    async def new(self) -> list[Event]:
+        changes = await captured(self._connection, after=self._seen)
+        self._seen = await last_id(self._connection)
+        return [
+            Event.of(
+                "catalog:events",
+                f"{number}-0",
+                {
+                    "type": "catalog.updated",
+                    "entity": change.entity,
+                    "entityId": change.entity_id,
+                    "operation": change.operation,
+                    "timestamp": "2026-01-02T03:04:05.678Z",
+                    "payload": json.dumps(change.payload),
+                },
+            )
+            for number, change in enumerate(changes, 1)
+        ]
