@@ -20,20 +20,21 @@ override ID := $(value ID)
 override WHERE := $(value WHERE)
 override CURSOR := $(value CURSOR)
 override OUT := $(value OUT)
-export CSV SQL CMD REASON GROUP SINCE FROM TO KEY ENTITY ENTITY_ID ID WHERE CURSOR OUT
+override Q := $(value Q)
+export Q CSV SQL CMD REASON GROUP SINCE FROM TO KEY ENTITY ENTITY_ID ID WHERE CURSOR OUT
 
 LETTERS = $(if $(ID),--id "$$ID") $(if $(filter 1 yes,$(ALL)),--all)
 ASKED = $(if $(filter 1 yes,$(DRY_RUN)),--dry-run) $(if $(filter 1 yes,$(YES)),--yes)
 AS_JSON = $(if $(filter 1 yes,$(JSON)),--json)
 
-# The servers of `make run`, unless the environment names others.
-SERVERS = $(foreach name,DATABASE_URL REDIS_URL,$(name)="$${$(name):-$$(sed -n 's/^$(name)=//p' .dev/env 2>/dev/null)}")
+# The servers and programs of `make run`, unless the environment names others.
+SERVERS = $(foreach name,DATABASE_URL REDIS_URL SNAPSHOT_ADDRESS SEARCH_INDEX,$(name)="$${$(name):-$$(sed -n 's/^$(name)=//p' .dev/env 2>/dev/null)}")
 
 KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor serve snapshot snapshot-diff snapshot-status test check format chaos bench proto proto-lint lock clean
+.PHONY: help run reset psql redis-cli import search schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor serve snapshot snapshot-diff snapshot-status test check format chaos bench proto proto-lint lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
@@ -42,7 +43,7 @@ help:
 
 ##@ Try it
 
-run: $(RUN_STAMP) ## Start servers and publisher, show the events; Ctrl-C stops everything
+run: $(RUN_STAMP) ## Start servers and programs, show the events; Ctrl-C stops everything
 	@$(PYTHON) -m embedded run
 
 psql: $(RUN_STAMP) ## Open psql on the catalog, or run SQL="UPDATE …"
@@ -55,6 +56,10 @@ import: $(RUN_STAMP) ## Import a catalog: CSV=path
 	@test -n "$$CSV" || { echo "usage: make import CSV=path" >&2; exit 2; }
 	@$(KNOWN)
 	@$(SERVERS) $(PYTHON) -m examples.import_catalog "$$CSV"
+
+search: $(RUN_STAMP) ## Search the index that `make run` keeps: Q="words or beginn" (LIMIT=10, JSON=1)
+	@test -n "$$Q" || { echo "usage: make search Q=\"words\" [LIMIT=10] [JSON=1]" >&2; exit 2; }
+	@$(SERVERS) $(PYTHON) -m consumer query $(if $(LIMIT),--limit $(LIMIT)) $(AS_JSON) -- "$$Q"
 
 reset: $(RUN_STAMP) ## Remove the data of `make run` (asks; YES=1 does not)
 	@$(PYTHON) -m embedded reset $(if $(filter 1 yes,$(YES)),--yes)
@@ -124,13 +129,13 @@ reanchor: $(RUN_STAMP) ## Publish a database that was restored, above all that w
 	@$(KNOWN)
 	@$(SERVERS) $(PYTHON) -m publisher reanchor $(ASKED) $(AS_JSON)
 
-serve: $(RUN_STAMP) ## Serve snapshots over gRPC, and keep the feed: GRPC_BIND_ADDRESS=127.0.0.1:50061
+serve: $(RUN_STAMP) ## One more snapshot server, beside that of `make run` or alone: GRPC_BIND_ADDRESS=127.0.0.1:50061
 	@$(KNOWN)
-	@$(SERVERS) GRPC_BIND_ADDRESS="$${GRPC_BIND_ADDRESS:-127.0.0.1:50061}" ALLOW_UNAUTHENTICATED=1 \
+	@$(SERVERS) GRPC_BIND_ADDRESS="$${GRPC_BIND_ADDRESS:-127.0.0.1:$$(test -f .dev/env && echo 0 || echo 50061)}" ALLOW_UNAUTHENTICATED=1 \
 	  $(PYTHON) -m snapshot_server
 
 snapshot: $(RUN_STAMP) ## Take the catalog from the snapshot server: CURSOR= (what changed) LIMIT=1000 OUT=file (JSON=1)
-	@$(PYTHON) -m snapshot_server snapshot $(if $(CURSOR),--cursor "$$CURSOR") $(if $(LIMIT),--limit $(LIMIT)) \
+	@$(SERVERS) $(PYTHON) -m snapshot_server snapshot $(if $(CURSOR),--cursor "$$CURSOR") $(if $(LIMIT),--limit $(LIMIT)) \
 	  $(if $(OUT),--out "$$OUT") $(AS_JSON)
 
 snapshot-diff: $(RUN_STAMP) ## Compare the feed with the tables, item by item (JSON=1)

@@ -37,8 +37,8 @@ class ServerEnded(EmbeddedError):
     """One of the servers has ended; its last words follow."""
 
 
-class PublisherEnded(EmbeddedError):
-    """The publisher has ended; its last words follow."""
+class ProgramEnded(EmbeddedError):
+    """One of the programs has ended; its last words follow."""
 
 
 class SampleFailed(EmbeddedError):

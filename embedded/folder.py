@@ -3,25 +3,19 @@
 import fcntl
 import os
 import shutil
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from embedded import programs
 from embedded.errors import AlreadyRunning, FolderForeign, NotRunning
 from embedded.postgres import Postgres
-from embedded.server import find, gone, kill_family, wait_until
 from embedded.valkey import Valkey
 
 DATABASE_URL = "DATABASE_URL"
 REDIS_URL = "REDIS_URL"
 ADDRESSES = (DATABASE_URL, REDIS_URL)
-PUBLISHER = ("-m", "publisher")
-
-_STOP_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -45,16 +39,6 @@ class DevFolder:
         """The server used if REDIS_URL is not set."""
         return Valkey(self.path / "valkey")
 
-    @property
-    def publisher_log(self) -> Path:
-        """What the publisher has said since it was last started."""
-        return self.path / "publisher.log"
-
-    @property
-    def publisher_pid_file(self) -> Path:
-        """Which process is the publisher."""
-        return self.path / "publisher.pid"
-
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only one; the system lets go of it even after kill -9."""
@@ -75,7 +59,7 @@ class DevFolder:
             yield
 
     def publish_addresses(self, addresses: Mapping[str, str]) -> None:
-        """Let the other commands find the servers; an address may hold a password."""
+        """Let other commands find servers and programs; an address may hold a password."""
         self._env_file.touch(mode=0o600)
         self._env_file.write_text("".join(f"{k}={v}\n" for k, v in addresses.items()))
 
@@ -96,13 +80,7 @@ class DevFolder:
 
     def stop_leftovers(self) -> None:
         """Stop what an earlier run could not, because it was killed."""
-        publisher = find(self.publisher_pid_file, lambda words: tuple(words[1:]) == PUBLISHER)
-        if publisher is not None:
-            with suppress(psutil.NoSuchProcess):
-                publisher.send_signal(signal.SIGTERM)
-            if not wait_until(lambda: gone(publisher), _STOP_TIMEOUT_S):
-                kill_family(publisher)
-        self.publisher_pid_file.unlink(missing_ok=True)
+        programs.stop_leftovers(self.path)
         self.postgres.stop()
         self.valkey.stop()
 

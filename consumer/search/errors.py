@@ -6,7 +6,7 @@ from outbox.errors import CatalogStreamError
 
 
 class IndexMissing(CatalogStreamError):
-    """There is no search index at SEARCH_INDEX yet: python -m consumer search makes one."""
+    """There is no search index at SEARCH_INDEX yet: make run, or python -m consumer search."""
 
 
 class IndexUnusable(CatalogStreamError):

@@ -16,6 +16,7 @@ from redis import Redis
 from embedded.errors import AlreadyRunning, ServerDidNotStart
 from embedded.folder import DevFolder
 from embedded.postgres import Postgres, wheel_binaries
+from embedded.programs import PROGRAMS, Program
 from embedded.server import Server, gone, wait_until
 from embedded.valkey import Valkey
 
@@ -290,37 +291,49 @@ def test_a_quote_that_is_not_closed_is_wrong_usage(valkey: Valkey) -> None:
 
 # --- make run ---------------------------------------------------------------------------------
 
-SCHEMA = (
-    "CREATE SCHEMA IF NOT EXISTS catalog; CREATE TABLE IF NOT EXISTS catalog.series (slug text)"
-)
-PUBLISHER = "import signal; print('ready', flush=True); signal.sigwait({signal.SIGTERM})"
-SLOW_PUBLISHER = """
+SCHEMA = """
+CREATE SCHEMA IF NOT EXISTS catalog;
+CREATE TABLE IF NOT EXISTS catalog.series (
+  slug text, status text, visibility text, deleted_at timestamptz
+);
+"""
+READY = "http.started index.level\n"
+"""What is waited for, of any program."""
+PROGRAM = f"""
 import signal
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
-print('ready', flush=True)
-signal.sigwait({signal.SIGTERM})
+print({READY!r}, end="", flush=True)
+signal.sigwait({{signal.SIGTERM}})
+"""
+SLOW_PROGRAM = f"""
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM, signal.SIGUSR1}})
+print({READY!r}, end="", flush=True)
+signal.sigwait({{signal.SIGTERM}})
 print('asked to end', flush=True)
-signal.sigwait({signal.SIGUSR1})
+signal.sigwait({{signal.SIGUSR1}})
 print('ended in order', flush=True)
 """
+PACKAGES = ("publisher", "snapshot_server", "viewer", "consumer")
 SAMPLE = """
 import asyncio, asyncpg, os
 async def load():
     connection = await asyncpg.connect(os.environ["DATABASE_URL"])
-    await connection.execute("INSERT INTO catalog.series VALUES ('the-long-road')")
+    await connection.execute("INSERT INTO catalog.series VALUES ('a-draft', 'DRAFT', 'PUBLIC'),"
+        " ('the-long-road', 'PUBLISHED', 'PUBLIC')"
+    )
 asyncio.run(load())
 """
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout whose publisher only waits, so that the test alone writes events."""
+    """A checkout whose programs only wait, so that the test alone writes events."""
     root = tmp_path_factory.mktemp("checkout") / "with space"
     shutil.copytree(CHECKOUT / "embedded", root / "embedded")
     for name, text in {
         "schema.sql": SCHEMA,
-        "publisher/__main__.py": PUBLISHER,
         "examples/sample_catalog.py": SAMPLE,
+        **{f"{package}/__main__.py": PROGRAM for package in PACKAGES},
     }.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
@@ -377,8 +390,10 @@ def _append(root: Path, stream: str = "catalog:events") -> None:
 
 
 def _pids(root: Path) -> list[int]:
+    """The publisher's first."""
     folder = DevFolder(root)
-    files = (folder.publisher_pid_file, folder.postgres.pid_file, folder.valkey.pid_file)
+    files = [program.pid_file(folder.path) for program in PROGRAMS]
+    files += [folder.postgres.pid_file, folder.valkey.pid_file]
     return [int(file.read_text().split(maxsplit=1)[0]) for file in files]
 
 
@@ -424,37 +439,45 @@ def test_a_second_run_and_a_reset_are_refused_while_the_first_is_up(checkout: Pa
     assert run.end(signal.SIGINT) == 0
 
 
-def test_run_ends_with_the_publisher_and_tells_its_last_words(checkout: Path) -> None:
+@pytest.mark.parametrize("program", [PROGRAMS[0], PROGRAMS[-1]], ids=lambda one: str(one.name))
+def test_run_ends_with_any_program_and_tells_its_last_words(
+    checkout: Path, program: Program
+) -> None:
     run = Run(checkout)
     run.until("Events appear")
-    log = DevFolder(checkout).publisher_log
-    assert wait_until(lambda: log.read_text() == "ready\n", timeout_s=5)
+    log = program.log(DevFolder(checkout).path)
+    assert wait_until(lambda: log.read_text() == READY, timeout_s=5)
     pids = _pids(checkout)
-    os.kill(pids[0], signal.SIGKILL)
-    assert "ready" in run.until("exit code -9")
+    os.kill(pids[PROGRAMS.index(program)], signal.SIGKILL)
+    said = run.until("exit code -9")
+    assert program.name in said
+    assert READY in said
     assert run.exit_code() == 1
     assert _all_gone(pids)
 
 
-def test_ctrl_c_again_does_not_break_off_the_end_of_the_publisher(checkout: Path) -> None:
-    program, log = checkout / "publisher/__main__.py", DevFolder(checkout).publisher_log
-    program.write_text(SLOW_PUBLISHER)
+def test_ctrl_c_again_does_not_break_off_the_end_of_a_program(checkout: Path) -> None:
+    folder = DevFolder(checkout).path
+    program, log = checkout / "publisher/__main__.py", PROGRAMS[0].log(folder)
+    program.write_text(SLOW_PROGRAM)
     try:
         run = Run(checkout)
         run.until("Events appear")
-        assert wait_until(lambda: log.read_text() == "ready\n", timeout_s=5)
+        assert wait_until(lambda: log.read_text() == READY, timeout_s=5)
         pids = _pids(checkout)
         run.process.send_signal(signal.SIGINT)
         run.until("Stopping.")
         run.process.send_signal(signal.SIGINT)
         assert wait_until(lambda: "asked to end" in log.read_text(), timeout_s=5)
+        # Those who live on what it gives have ended before.
+        assert _all_gone([pid for pid, one in zip(pids, PROGRAMS, strict=False) if one.reads])
         os.kill(pids[0], signal.SIGUSR1)
         assert run.exit_code() == 0
         assert "ended in order" in log.read_text()
-        assert not DevFolder(checkout).publisher_pid_file.exists()
+        assert not any(program.pid_file(folder).exists() for program in PROGRAMS)
         assert _all_gone(pids)
     finally:
-        program.write_text(PUBLISHER)
+        program.write_text(PROGRAM)
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
