@@ -1,6 +1,5 @@
 """Reference consumers as processes of their own."""
 
-import asyncio
 import json
 import os
 import signal
@@ -65,18 +64,3 @@ def running(log: Path, environment: Mapping[str, str], *words: str) -> Iterator[
         yield process
     finally:
         process.kill()
-
-
-async def typed(environment: Mapping[str, str], *words: str) -> tuple[int, str, str]:
-    """Type *words* after ``python -m consumer``: (exit code, result, notes)."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "consumer", *words),
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environment},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
