@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from consumer.applied import applied_before
-    from consumer.bootstrap import bootstrap
+    from consumer.bootstrapping import SnapshotFirst, bootstrap
     from consumer.checkpoint import FileCheckpoint, PostgresCheckpoint
     from consumer.consumer import EARLIEST, Consumer
     from consumer.doorbell import Doorbell
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 # only who takes snapshots needs gRPC.
 _HOME = {
     "applied_before": "applied",
-    "bootstrap": "bootstrap",
+    # In no module of that name: an imported module would take the place of the function.
+    "bootstrap": "bootstrapping",
+    "SnapshotFirst": "bootstrapping",
     "FileCheckpoint": "checkpoint",
     "PostgresCheckpoint": "checkpoint",
     "EARLIEST": "consumer",
@@ -48,6 +50,7 @@ __all__ = [
     "PostgresCheckpoint",
     "Reject",
     "Retry",
+    "SnapshotFirst",
     "applied_before",
     "bootstrap",
 ]

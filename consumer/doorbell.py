@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from consumer.bootstrap import SnapshotFirst, position_in
+from consumer.bootstrapping import SnapshotFirst, position_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

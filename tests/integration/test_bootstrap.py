@@ -13,7 +13,8 @@ from faulty_service import POSITION, FaultyService, answered, falls_silent, item
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpclib.const import Status
 
-from consumer.bootstrap import Target, bootstrap, furthest
+import consumer
+from consumer.bootstrapping import Target, bootstrap, furthest
 from consumer.search.answers import CLOSE, OPEN, search
 from consumer.search.index import SearchIndex
 from consumer.sync_reports import BeganAnew, EventUnknown, Interrupted, Report, Synced
@@ -36,7 +37,7 @@ NO_SUCH_EVENT = answered(
 BOOTSTRAP = """
 import asyncio, sys
 from pathlib import Path
-from consumer.bootstrap import bootstrap
+from consumer.bootstrapping import bootstrap
 from consumer.search.index import SearchIndex
 from snapshot_server.client.client import SnapshotClient
 async def main():
@@ -229,3 +230,9 @@ def test_it_begins_at_the_furthest_place_up_to_which_nothing_is_missing(
     bookmark: str | None, after: Position | None, cursor: str | None
 ) -> None:
     assert furthest(bookmark, after) == cursor
+
+
+def test_the_package_gives_the_function_whatever_was_imported_before() -> None:
+    assert consumer.Doorbell.__name__ == "Doorbell"
+    for _ in range(2):
+        assert consumer.bootstrap is bootstrap
