@@ -35,9 +35,9 @@ def main(  # noqa: PLR0913
         report = asyncio.run(scenarios.run(Command(command, group=group), *(only or ())))
     console = Console()
     console.print(report.table())
-    if not report.passed:
-        console.print(str(report), markup=False, highlight=False)
-        raise typer.Exit(1)
+    if not report.passed or any(outcome.notes for outcome in report.outcomes):
+        console.print(str(report), markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(not report.passed)
 
 
 if __name__ == "__main__":

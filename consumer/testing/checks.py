@@ -87,14 +87,13 @@ def out_of_order(account: Account) -> list[Violation]:
         if wrong:
             later, earlier = wrong[0]
             as_done = sorted(done, key=first.__getitem__)
-            at = as_done.index(later)
-            around = as_done[max(at - 2, 0) : at + 3]
+            between = as_done[as_done.index(later) : as_done.index(earlier) + 1]
             found.append(
                 Violation(
                     Kind.OUT_OF_ORDER,
                     f"{name}: {later} had its effect before {earlier}, which is older;"
-                    f" expected {_listed(sorted(around, key=ids.index))},"
-                    f" came {_listed(around)}{_and_more(len(wrong) - 1)}",
+                    f" expected {_listed(sorted(between, key=ids.index))},"
+                    f" came {_listed(between)}; so it is {len(wrong)} times",
                     tuple(id_ for pair in wrong for id_ in pair),
                 )
             )

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from consumer.testing.effects import Ledger, MemoryLedger
@@ -37,9 +36,6 @@ class Member(Protocol):
 
     async def start(self) -> None:
         """Let it run."""
-
-    async def caught(self, effects: int, is_amid: Callable[[], Awaitable[bool]]) -> bool:
-        """Let it stand still after *effects* more of them; False if it was too quick for that."""
 
     async def kill(self) -> None:
         """End it without a word; nothing that it does is seen any more."""

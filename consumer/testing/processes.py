@@ -9,13 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from consumer.testing.consumers import Command
     from consumer.testing.members import Trial
     from consumer.testing.proxy import Proxy
 
-_LOOK_S = 0.0005
 _ENDS_WITHIN_S = 10.0
 _TAIL_LINES = 15
 
@@ -51,18 +48,6 @@ class CommandMember:
                 stderr=log,
                 start_new_session=True,
             )
-
-    async def caught(self, effects: int, is_amid: Callable[[], Awaitable[bool]]) -> bool:
-        """Stop it as soon as they are there; let it go on if *is_amid* says it was too late."""
-        wanted = len(await self._trial.ledger.effects()) + effects
-        async with asyncio.timeout(_ENDS_WITHIN_S):
-            while len(await self._trial.ledger.effects()) < wanted and self.ended() is None:  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK_S)
-        self._signal(signal.SIGSTOP)
-        if await is_amid():
-            return True
-        self._signal(signal.SIGCONT)
-        return False
 
     async def kill(self) -> None:
         """SIGKILL to it and all that it has started."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from consumer.testing.resp import Frames, is_push, words
+from consumer.testing.resp import Frames, words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,22 +25,27 @@ class _Side(NamedTuple):
 
 @dataclass(eq=False)
 class Hold:
-    """The next request *command*, or the reply to it that holds *containing*, goes no further."""
+    """A message that goes no further until it is released."""
 
-    command: bytes
+    what: str
+    """The command of a request, or what a reply contains."""
     of_reply: bool
-    containing: bytes
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def is_for(self, command: bytes, frame: bytes, *, of_reply: bool) -> bool:
-        """Whether this message is the one."""
-        return (
-            not self.reached.is_set()
-            and of_reply is self.of_reply
-            and command == self.command
-            and self.containing in frame
-        )
+    rewritten: Callable[[bytes], bytes] = bytes
+
+    def release(self, rewritten: Callable[[bytes], bytes] = bytes) -> None:
+        """Let it go on, as *rewritten* makes it."""
+        self.rewritten = rewritten
+        self.released.set()
+
+    def is_for(self, frame: bytes, command: bytes) -> bool:
+        """Whether this is the message; a reply has no *command*."""
+        if self.reached.is_set() or self.of_reply is bool(command):
+            return False
+        what = self.what.encode()
+        return what in frame if self.of_reply else what == command
 
 
 class Proxy:
@@ -74,11 +78,13 @@ class Proxy:
         if self._faults:
             raise ExceptionGroup("the proxy failed", self._faults)
 
-    def hold(self, command: str, *, of_reply: bool = False, containing: bytes = b"") -> Hold:
-        """Stop the next such message; whatever follows it on its connection waits, too."""
-        hold = Hold(command.encode(), of_reply, containing)
-        self._holds.append(hold)
-        return hold
+    def hold(self, command: str) -> Hold:
+        """Stop the next such request; whatever follows it on its connection waits, too."""
+        return self._hold(Hold(command, of_reply=False))
+
+    def hold_reply(self, containing: str) -> Hold:
+        """Stop the next reply with this in it; Redis has done what was asked."""
+        return self._hold(Hold(containing, of_reply=True))
 
     def cut(self) -> None:
         """Close all connections now; what is held never arrives."""
@@ -114,10 +120,9 @@ class Proxy:
             writer.close()
 
     async def _relay(self, member: _Side, server: _Side) -> None:
-        asked: deque[bytes] = deque()
         ways = [
-            asyncio.create_task(self._requests(member.reader, server.writer, asked)),
-            asyncio.create_task(self._replies(server.reader, member.writer, asked)),
+            asyncio.create_task(self._requests(member.reader, server.writer)),
+            asyncio.create_task(self._replies(server.reader, member.writer)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -127,36 +132,33 @@ class Proxy:
             ends = await asyncio.gather(*ways, return_exceptions=True)
             self._faults += [end for end in ends if isinstance(end, Exception)]
 
-    async def _requests(
-        self, member: asyncio.StreamReader, server: asyncio.StreamWriter, asked: deque[bytes]
-    ) -> None:
+    async def _requests(self, member: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         frames = Frames()
         with suppress(OSError):
             while data := await member.read(_CHUNK):
                 for frame in frames.feed(data):
                     request = words(frame)
-                    command = request[0].upper() if request else b""
                     await self._look(request)
-                    await self._held(command, frame, of_reply=False)
-                    asked.append(command)
-                    server.write(frame)
+                    server.write(await self._passed(frame, request[0].upper() if request else b""))
                 await server.drain()
 
-    async def _replies(
-        self, server: asyncio.StreamReader, member: asyncio.StreamWriter, asked: deque[bytes]
-    ) -> None:
+    async def _replies(self, server: asyncio.StreamReader, member: asyncio.StreamWriter) -> None:
         frames = Frames()
         with suppress(OSError):
             while data := await server.read(_CHUNK):
                 for frame in frames.feed(data):
-                    if asked and not is_push(frame):
-                        await self._held(asked.popleft(), frame, of_reply=True)
-                    member.write(frame)
+                    member.write(await self._passed(frame, b""))
                 await member.drain()
 
-    async def _held(self, command: bytes, frame: bytes, *, of_reply: bool) -> None:
+    async def _passed(self, frame: bytes, command: bytes) -> bytes:
+        """What goes on, when it may."""
         for hold in self._holds:
-            if hold.is_for(command, frame, of_reply=of_reply):
+            if hold.is_for(frame, command):
                 hold.reached.set()
                 await hold.released.wait()
-                return
+                return hold.rewritten(frame)
+        return frame
+
+    def _hold(self, hold: Hold) -> Hold:
+        self._holds.append(hold)
+        return hold

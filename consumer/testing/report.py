@@ -75,6 +75,7 @@ class Report:
             *("scenario", "result", "events", "effects", "duplicates", "restarts", "seconds"),
             title=self.consumer,
         )
+        table.columns[0].no_wrap = True
         for column in table.columns[2:]:
             column.justify = "right"
         for outcome in self.outcomes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _END = b"\r\n"
+_ENTRY = re.compile(rb"\*[24]\r\n\$\d+\r\n\d+-\d+\r\n\*")
+"""How an entry of a stream begins: an array of its ID and its fields."""
 _BLOBS = b"$=!"
 _PARTS = {b"*": 1, b"~": 1, b">": 1, b"%": 2, b"|": 2}
 """How many values each item of an array, a set, a push, a map or an attribute has."""
@@ -73,6 +76,18 @@ def words(request: bytes) -> list[bytes]:
     return found
 
 
-def is_push(reply: bytes) -> bool:
-    """Whether it came unasked, and answers no request."""
-    return reply.startswith(b">")
+def first_entries(reply: bytes, count: int) -> bytes:
+    """*reply* with no more than *count* of its entries, wherever in it they stand."""
+    first = _ENTRY.search(reply)
+    if first is None:
+        return reply
+    head = reply.rindex(b"*", 0, first.start())
+    ends = [first.start()]
+    for _ in range(int(reply[head + 1 : ends[0] - len(_END)])):
+        ends.append(_value_end(reply, ends[-1]))
+    kept = min(count, len(ends) - 1)
+    return reply[:head] + b"*%d\r\n" % kept + reply[ends[0] : ends[kept]] + reply[ends[-1] :]
+
+
+def _value_end(data: bytes, at: int) -> int:
+    return at + len(next(Frames().feed(data[at:])))

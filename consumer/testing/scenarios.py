@@ -53,8 +53,7 @@ async def killed_before_the_ack(stage: Stage) -> None:
 async def killed_before_the_effect(stage: Stage) -> None:
     """Redis hands a batch out, and the member dies before it gets it; another one must go on."""
     stage.publisher.publish(stage.demands.events // 2)
-    member, batch = await stage.start_held("one", "XREADGROUP", reply=True)
-    await stage.reached(batch)
+    member, _ = await stage.start_without("one")
     await stage.kill(member)
     stage.publisher.publish(stage.demands.events // 2)
     await stage.start("two")
@@ -64,8 +63,7 @@ async def killed_before_the_effect(stage: Stage) -> None:
 async def killed_in_mid_batch(stage: Stage) -> None:
     """Some effects of a batch are there, some are not; another member, already there, goes on."""
     stage.publisher.publish(stage.demands.events)
-    member = await stage.start("one")
-    await stage.caught_amid(member)
+    member = await stage.catch_amid("one")
     await stage.start("two")
     await stage.kill(member)
     await stage.settled()
@@ -125,8 +123,7 @@ async def ack_lost(stage: Stage) -> None:
 async def trimmed(stage: Stage) -> None:
     """A member died, and some of what was pending on it is trimmed away before it comes back."""
     stage.publisher.publish(stage.demands.events // 2)
-    member, batch = await stage.start_held("one", "XREADGROUP", reply=True)
-    await stage.reached(batch)
+    member, _ = await stage.start_without("one")
     await stage.kill(member)
     pending = len((await stage.watch.state_of_group()).pending)
     stage.publisher.trim(keep=stage.demands.events // 2 - (pending + 1) // 2)

@@ -11,6 +11,7 @@ from consumer.testing.checks import Kind, Violation
 from consumer.testing.consumers import Command
 from consumer.testing.processes import CommandMember
 from consumer.testing.proxy import Proxy
+from consumer.testing.resp import first_entries
 from consumer.testing.tasks import CoroutineMember
 from outbox.event import TYPE
 from outbox.position import Position
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from embedded.valkey import Valkey
 
 _LOOK_S = 0.005
-_ENTRY = TYPE.encode()
-_TRIES = 5
 
 
 class Broken(Exception):
@@ -56,13 +55,19 @@ class Stage:
         """One more member, or the same after it has ended."""
         return await self._run(await self._enter(name))
 
-    async def start_held(
-        self, name: str, command: str, *, reply: bool = False
-    ) -> tuple[Member, Hold]:
-        """One whose first such message, or the first reply to it with an event, will be held."""
+    async def start_held(self, name: str, command: str) -> tuple[Member, Hold]:
+        """One whose first such request will be stopped on its way."""
         member = await self._enter(name)
-        hold = member.proxy.hold(command, of_reply=reply, containing=_ENTRY if reply else b"")
+        hold = member.proxy.hold(command)
         return await self._run(member), hold
+
+    async def start_without(self, name: str) -> tuple[Member, Hold]:
+        """One that Redis has handed its first batch, which is stopped on its way."""
+        member = await self._enter(name)
+        hold = member.proxy.hold_reply(TYPE)
+        await self._run(member)
+        await self.reached(hold)
+        return member, hold
 
     def be_slow_at(self, event_id: str) -> None:
         """The handler of this event will take long; to be said before any member starts."""
@@ -82,19 +87,25 @@ class Stage:
         await member.kill()
         await self.watch.allow_pending_again()
 
-    async def caught_amid(self, member: Member) -> None:
-        """*member* stands still in the middle of what it was handed."""
+    async def catch_amid(self, name: str) -> Member:
+        """A member that has done half of a batch: the rest is pending on it, and never reached it.
 
-        async def is_amid() -> bool:
-            pending = (await self.watch.state_of_group()).pending
+        From outside this is what is left of one that ended there.
+        """
+        member, batch = await self.start_without(name)
+        pending = sorted((await self.watch.state_of_group()).pending, key=Position.parse)
+        half = pending[: (len(pending) + 1) // 2]
+        # Nor does it get any more, or it would go on behind the part that is missing.
+        member.proxy.hold_reply(TYPE)
+        ack = member.proxy.hold("XACK")
+        batch.release(lambda reply: first_entries(reply, len(half)))
+
+        async def is_half_done() -> bool:
             done = {effect.event_id for effect in (await self.watch.account()).effects}
-            return bool(pending - done) and bool(done)
+            return done.issuperset(half) or ack.reached.is_set()
 
-        for _ in range(_TRIES):
-            if await member.caught(max(self.demands.events // 20, 1), is_amid):
-                return
-            self.publisher.publish(self.demands.events)
-        self.notes.append("it was too quick to be caught in mid-batch")
+        await self.until(is_half_done, "it did not begin with its batch")
+        return member
 
     async def reached(self, hold: Hold) -> None:
         """The message arrives at the place where it is held."""
@@ -102,9 +113,9 @@ class Stage:
         async def has_come() -> bool:
             return hold.reached.is_set() or await self.watch.is_settled()
 
-        await self.until(has_come, f"no {hold.command.decode()} came")
+        await self.until(has_come, f"no {hold.what} came")
         if not hold.reached.is_set():
-            self.notes.append(f"{hold.command.decode()} was never sent; all is done without it")
+            self.notes.append(f"no {hold.what} came, and all is done without it")
 
     async def acknowledged(self, count: int) -> None:
         """So many events are acknowledged."""

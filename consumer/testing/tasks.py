@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -12,8 +11,6 @@ from consumer.testing.effects import Effect
 from outbox.errors import CatalogStreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from consumer.testing.consumers import Coroutine
     from consumer.testing.members import Trial
     from consumer.testing.proxy import Proxy
@@ -33,9 +30,6 @@ class CoroutineMember:
         self.name, self.proxy = name, proxy
         self._trial = trial
         self._alive = True
-        self._left: int | None = None
-        """How many effects may still be made before it stands still."""
-        self._still = asyncio.Event()
         self._stop = asyncio.Event()
         self._function = consumer.function
         self._context = Context(
@@ -50,14 +44,6 @@ class CoroutineMember:
             await self._function(self._context)
 
         self._task = asyncio.create_task(run(), name=f"member {self.name}")
-
-    async def caught(self, effects: int, _: Callable[[], Awaitable[bool]]) -> bool:
-        """Let it stand still after *effects* more of them: exactly so many."""
-        self._left = effects
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_ENDS_WITHIN_S):
-                await self._still.wait()
-        return self._still.is_set()
 
     async def kill(self) -> None:
         """Cut it off, then cancel it: what it would do on its way out reaches nobody."""
@@ -101,11 +87,6 @@ class CoroutineMember:
             await asyncio.sleep(0)
         if pause_s := self._trial.slow.get(event_id):
             await asyncio.sleep(pause_s)
-        if self._still.is_set() or not self._alive:
-            await asyncio.Event().wait()
-        self._trial.memory.written.append(Effect(event_id, entity_id))
-        if self._left is not None:
-            self._left -= 1
-            if self._left <= 0:
-                self._still.set()
-                await asyncio.Event().wait()
+        # What a dead one does on its way out is not seen.
+        if self._alive:
+            self._trial.memory.written.append(Effect(event_id, entity_id))

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from own_consumer import OWN_COMMAND, own_consumer
 from wrong_consumers import ByHand, Flaw
 
 from consumer.testing import Context, Coroutine, Report, Scenario, Scenarios
@@ -79,3 +80,15 @@ async def test_a_loop_by_hand_passes_where_one_member_is_enough(tmp_path: Path) 
     )
     report.check()
     assert [outcome.notes for outcome in report.outcomes] == [()] * len(names)
+
+
+async def test_our_own_consumer_passes_every_scenario_as_a_coroutine(tmp_path: Path) -> None:
+    report = await Scenarios(tmp_path).run(own_consumer, at_once=3)
+    report.check()
+    assert [outcome.scenario for outcome in report.outcomes] == list(Scenario)
+    assert not any(outcome.notes or outcome.restarts for outcome in report.outcomes)
+
+
+def test_our_own_consumer_passes_every_scenario_as_a_command(tmp_path: Path) -> None:
+    report = Scenarios(tmp_path).check(OWN_COMMAND, at_once=4, slow_s=1.5)
+    assert not any(outcome.notes or outcome.restarts for outcome in report.outcomes)
