@@ -12,6 +12,7 @@ import asyncpg
 from aiohttp import ClientSession, TCPConnector
 from captured import captured, last_id
 from redis.asyncio import Redis
+from yarl import URL
 
 from consumer.event import Event
 from process import http
@@ -57,22 +58,22 @@ class Catalog:
         series: UUID,
         *,
         manifest: str | None = "",
-        status: str = "READY",
+        asset: str = "READY",
         **columns: Any,  # noqa: ANN401
     ) -> UUID:
-        """With an asset and one variant; *manifest* None: without."""
+        """With an asset of this status, and one variant; *manifest* None: without."""
         shown = {"status": "PUBLISHED", "visibility": "PUBLIC", "title": slug.title()}
         episode = await self._insert(
             "episode", {"slug": slug, "series_id": series} | shown | columns
         )
         if manifest is not None:
             url = manifest or manifest_of(slug)
-            asset = await self._insert(
-                "media_asset", {"episode_id": episode, "manifest_url": url, "status": status}
+            asset_id = await self._insert(
+                "media_asset", {"episode_id": episode, "manifest_url": url, "status": asset}
             )
             await self._insert(
                 "media_asset_variant",
-                {"media_asset_id": asset, "label": "720p", "width": 1280, "height": 720}
+                {"media_asset_id": asset_id, "label": "720p", "width": 1280, "height": 720}
                 | {"bitrate_kbps": 3000, "codec": "h264", "frame_rate": 25},
             )
         return episode
@@ -147,8 +148,9 @@ class Viewer:
     async def get(
         self, path: str, *, headers: Mapping[str, str] = GATEWAY, method: str = "GET"
     ) -> Answer:
-        async with self.session.request(method, self.url + path, headers=headers) as response:
-            is_json = "json" in response.content_type and method == "GET"
+        url = URL(self.url + path, encoded=True)
+        async with self.session.request(method, url, headers=headers) as response:
+            is_json = "json" in response.content_type and method != "HEAD"
             page = await response.json() if is_json else await response.text()
             return Answer(response.status, response.headers, page)
 
