@@ -33,13 +33,16 @@ SERVERS = $(foreach name,DATABASE_URL REDIS_URL SNAPSHOT_ADDRESS SEARCH_INDEX,$(
 KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
+KNOWN_REDIS = test -n "$$REDIS_URL" || test -f .dev/env || \
+	  { echo "No Redis: start one with make run, or set REDIS_URL." >&2; exit 4; }
+
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import search schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor serve snapshot snapshot-diff snapshot-status test check format chaos bench proto proto-lint lock clean
+.PHONY: help run reset psql redis-cli import search schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor serve snapshot snapshot-diff snapshot-status consumer-dead-letters consumer-requeue consumer-discard test check format chaos bench proto proto-lint lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / {printf "  %-21s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 ##@ Try it
 
@@ -145,6 +148,21 @@ snapshot-diff: $(RUN_STAMP) ## Compare the feed with the tables, item by item (J
 snapshot-status: $(RUN_STAMP) ## Where the feed is, how far behind, and who keeps it (JSON=1)
 	@$(KNOWN)
 	@$(SERVERS) $(PYTHON) -m snapshot_server status $(AS_JSON)
+
+consumer-dead-letters: $(RUN_STAMP) ## Events that a consumer group could not handle: GROUP=name (JSON=1)
+	@test -n "$$GROUP" || { echo "usage: make consumer-dead-letters GROUP=name" >&2; exit 2; }
+	@$(KNOWN_REDIS)
+	@$(SERVERS) $(PYTHON) -m consumer dead-letters --group="$$GROUP" $(AS_JSON)
+
+consumer-requeue: $(RUN_STAMP) ## Handle them once more: GROUP=name ID=, or ALL=1 (asks; DRY_RUN=1, YES=1)
+	@test -n "$$GROUP" || { echo "usage: make consumer-requeue GROUP=name ID=… (or ALL=1)" >&2; exit 2; }
+	@$(KNOWN_REDIS)
+	@$(SERVERS) $(PYTHON) -m consumer requeue --group="$$GROUP" $(LETTERS) $(ASKED) $(AS_JSON)
+
+consumer-discard: $(RUN_STAMP) ## Give them up: GROUP=name ID=, or ALL=1 (asks; DRY_RUN=1, YES=1)
+	@test -n "$$GROUP" || { echo "usage: make consumer-discard GROUP=name ID=… (or ALL=1)" >&2; exit 2; }
+	@$(KNOWN_REDIS)
+	@$(SERVERS) $(PYTHON) -m consumer discard --group="$$GROUP" $(LETTERS) $(ASKED) $(AS_JSON)
 
 ##@ Develop
 

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from consumer.dead_letters import Reason
-from consumer.errors import Reject, Retry
+from consumer.errors import DatabaseUnavailable, RedisRefused, Reject, Retry
+from outbox.errors import OutboxUnavailable, StreamUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from consumer.settings import Options
+
+
+_NOT_THE_EVENTS = (DatabaseUnavailable, OutboxUnavailable, RedisRefused, StreamUnavailable)
+"""A server is away or refuses: any other event would fail, too, and this one is tried for ever."""
 
 
 class Again(NamedTuple):
@@ -49,7 +54,7 @@ def verdict(
     """After *attempt*, the first of which is 1, has ended in *error*."""
     if isinstance(error, Reject):
         return SetAside(Reason.REJECTED)
-    if attempt >= attempts:
+    if attempt >= attempts and not isinstance(error, _NOT_THE_EVENTS):
         return SetAside(Reason.ATTEMPTS)
     if isinstance(error, Retry) and error.after is not None:
         return Again(error.after)

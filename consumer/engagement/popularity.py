@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from consumer.redis_errors import translated
+
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
@@ -24,7 +26,10 @@ _SCRIPT = resources.files("consumer.engagement").joinpath("score.lua").read_text
 
 
 class Popularity:
-    """The sorted set *key*, with members such as ``series:<id>``. Raises redis-py's errors."""
+    """The sorted set *key*, with members such as ``series:<id>``. Raises StreamUnavailable.
+
+    Or RedisRefused; with both of them the event is tried for as long as it takes.
+    """
 
     def __init__(self, redis: Redis, key: str = KEY) -> None:
         self._score: Any = redis.register_script(_SCRIPT)
@@ -35,4 +40,6 @@ class Popularity:
         if event.entity in _SCORED:
             entity = f"{event.entity}:{event.entity_id}"
             version = str(event.version).zfill(_DIGITS)
-            await self._score(self._keys, [entity, version, _SCORES.get(event.operation, "1")])
+            added = _SCORES.get(event.operation, "1")
+            with translated():
+                await self._score(self._keys, [entity, version, added])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from consumer import reports
+from consumer.metrics import Metrics as ConsumerMetrics
+from consumer.observing import LINES
 from publisher.web.labels import Reason
 from publisher.web.metrics import Metrics
 from snapshot_server.serving.metrics import Metrics as SnapshotMetrics
@@ -33,7 +37,8 @@ def _settings() -> set[str]:
     known = set(re.findall(read, (ROOT / "publisher/settings.py").read_text("utf-8")))
     # Each of these names in the snapshot server's is read, or goes with one that is.
     served = re.findall(r"\"([A-Z]+_[A-Z_]+)\"", _source("snapshot_server/settings.py"))
-    return known | set(served)
+    consumed = re.findall(r"\"(CONSUMER_[A-Z_]+)\"", _source("consumer/environment.py"))
+    return known | set(served) | set(consumed)
 
 
 def _source(path: str) -> str:
@@ -42,9 +47,10 @@ def _source(path: str) -> str:
 
 def _log_events() -> set[str]:
     logged = r"log\.(?:info|warning|error|exception)\(\s*\"([a-z_.]+)\""
-    programs = ("publisher", "snapshot_server")
+    programs = ("consumer", "process", "publisher", "snapshot_server")
     sources = [source for program in programs for source in (ROOT / program).rglob("*.py")]
-    return {event for source in sources for event in re.findall(logged, source.read_text("utf-8"))}
+    found = {event for source in sources for event in re.findall(logged, source.read_text("utf-8"))}
+    return found | {event for level, event in LINES.values() if level != "debug"}
 
 
 def _metrics() -> set[str]:
@@ -90,6 +96,21 @@ def test_every_metric_of_the_snapshot_server_is_described_and_no_other() -> None
     rows = r"^\| `((?:snapshot|projector|content)_[a-z_]+)` \|"
     described = re.findall(rows, _section("### Metrics of the snapshot server"), re.MULTILINE)
     assert sorted(described) == sorted(ours)
+
+
+def test_every_metric_of_consumers_is_described_and_no_other() -> None:
+    suffix = {"counter": "_total", "info": "_info"}
+    found = ConsumerMetrics().registry.collect()
+    names = {family.name + suffix.get(family.type, "") for family in found}
+    ours = {name for name in names if name.startswith("consumer_")}
+    section = _section("### Metrics of consumers")
+    described = re.findall(r"^\| `(consumer_[a-z_]+)` \|", section, re.MULTILINE)
+    assert sorted(described) == sorted(ours)
+
+
+@pytest.mark.parametrize("report", get_args(reports.Report), ids=lambda kind: kind.__name__)
+def test_every_report_of_a_consumer_has_its_log_line(report: type) -> None:
+    assert report in LINES
 
 
 @pytest.mark.parametrize("alert", ALERTS)
