@@ -174,3 +174,14 @@ def test_without_an_index_it_says_what_makes_one(path: Path) -> None:
         search(path, "bread", most=1)
     with pytest.raises(IndexUnusable):
         IndexFile.opened(path)
+
+
+def test_a_chunk_is_applied_whole_or_not_at_all(path: Path) -> None:
+    broken = item(2)
+    broken.id = "no UUID"
+    with closing(IndexFile.opened(path)) as file:
+        file.apply(chunk(item(1), cursor="c1"))
+        with pytest.raises(ValueError, match="UUID"):
+            file.apply(chunk(item(3), broken, cursor="c2"))
+        assert file.bookmark() == "c1"
+    assert found(path, "no") == ["e1"]
