@@ -14,6 +14,8 @@ from consumer.observing import LINES
 from publisher.web.labels import Reason
 from publisher.web.metrics import Metrics
 from snapshot_server.serving.metrics import Metrics as SnapshotMetrics
+from viewer.metrics import InvalidatorMetrics
+from viewer.metrics import Metrics as ViewerMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
@@ -38,7 +40,8 @@ def _settings() -> set[str]:
     # Each of these names in the snapshot server's is read, or goes with one that is.
     served = re.findall(r"\"([A-Z]+_[A-Z_]+)\"", _source("snapshot_server/settings.py"))
     consumed = re.findall(r"\"(CONSUMER_[A-Z_]+)\"", _source("consumer/environment.py"))
-    return known | set(served) | set(consumed)
+    viewed = re.findall(r"\"((?:VIEWER|CACHE)_[A-Z_]+)\"", _source("viewer/settings.py"))
+    return known | set(served) | set(consumed) | set(viewed)
 
 
 def _source(path: str) -> str:
@@ -47,7 +50,7 @@ def _source(path: str) -> str:
 
 def _log_events() -> set[str]:
     logged = r"log\.(?:info|warning|error|exception)\(\s*\"([a-z_.]+)\""
-    programs = ("consumer", "process", "publisher", "snapshot_server")
+    programs = ("consumer", "process", "publisher", "snapshot_server", "viewer")
     sources = [source for program in programs for source in (ROOT / program).rglob("*.py")]
     found = {event for source in sources for event in re.findall(logged, source.read_text("utf-8"))}
     return found | {event for level, event in LINES.values() if level != "debug"}
@@ -105,6 +108,19 @@ def test_every_metric_of_consumers_is_described_and_no_other() -> None:
     ours = {name for name in names if name.startswith("consumer_")}
     section = _section("### Metrics of consumers")
     described = re.findall(r"^\| `(consumer_[a-z_]+)` \|", section, re.MULTILINE)
+    assert sorted(described) == sorted(ours)
+
+
+def test_every_metric_of_viewer_and_invalidator_is_described_and_no_other() -> None:
+    suffix = {"counter": "_total", "info": "_info"}
+    registries = (ViewerMetrics().registry, InvalidatorMetrics().registry)
+    found = [family for registry in registries for family in registry.collect()]
+    names = {family.name + suffix.get(family.type, "") for family in found}
+    ours = {name for name in names if name.startswith(("viewer_", "invalidator_", "content_"))}
+    section = _section("### Metrics of viewer and invalidator")
+    described = re.findall(
+        r"^\| `((?:viewer|invalidator|content)_[a-z_]+)` \|", section, re.MULTILINE
+    )
     assert sorted(described) == sorted(ours)
 
 
