@@ -52,35 +52,24 @@ class Inbox:
         """A connection in a transaction, for the effect of *event*; None if there is none left.
 
         It commits at the end of the block, and an exception leaves neither effect nor mark. Raises
-        DatabaseUnavailable, also for what may pass inside of the block.
+        DatabaseUnavailable, also where the connection is lost inside of the block.
         """
-        with database.translated():
-            async with self._transaction() as connection:
-                marked = await connection.fetchval(
-                    STATEMENTS["mark"], self._group, event.entity, event.entity_id, event.version
-                )
-                yield None if marked is None else connection
+        async with database.transaction(self._pool) as connection:
+            marked = await connection.fetchval(
+                STATEMENTS["mark"], self._group, event.entity, event.entity_id, event.version
+            )
+            yield None if marked is None else connection
 
     @asynccontextmanager
     async def applying_all(self, events: Sequence[Event]) -> AsyncIterator[Applying]:
         """The same for several events at once, in one transaction."""
-        with database.translated():
-            async with self._transaction() as connection:
-                rows = await connection.fetch(
-                    STATEMENTS["mark_all"],
-                    self._group,
-                    [event.entity for event in events],
-                    [event.entity_id for event in events],
-                    [event.version for event in events],
-                )
-                before = {(row["entity"], row["entity_id"]): row["before"] for row in rows}
-                yield Applying(connection, still_to_apply(events, before))
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[PoolConnectionProxy]:
-        # Whatever the default is: in stricter ones, to have waited for a row is an error.
-        async with (
-            self._pool.acquire() as connection,
-            connection.transaction(isolation="read_committed"),
-        ):
-            yield connection
+        async with database.transaction(self._pool) as connection:
+            rows = await connection.fetch(
+                STATEMENTS["mark_all"],
+                self._group,
+                [event.entity for event in events],
+                [event.entity_id for event in events],
+                [event.version for event in events],
+            )
+            before = {(row["entity"], row["entity_id"]): row["before"] for row in rows}
+            yield Applying(connection, still_to_apply(events, before))

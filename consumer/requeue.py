@@ -72,9 +72,12 @@ class Settling:
         if parked and Wish.REQUEUE in wishes:
             # Nothing of it overtakes: what waits for the one that is wanted is handled, too.
             wishes = [wish or Wish.REQUEUE for wish in wishes]
-        left, failed = False, ""
+        left, failed, settled = False, "", set()
         for place, wish in zip(places, wishes, strict=True):
-            if wish is Wish.REQUEUE and failed:
+            if place.event_id in settled:
+                # Who set it aside died before it was acknowledged, so it was set aside again.
+                await self._letters.remove(place.letter_id)
+            elif wish is Wish.REQUEUE and failed:
                 await self._requests.failed(place.event_id, f"{failed} failed before it")
                 left = True
             elif wish is None or (wish is Wish.REQUEUE and not await self._handled(place)):
@@ -83,6 +86,7 @@ class Settling:
             else:
                 await self._letters.remove(place.letter_id)
                 await self._requests.settled([place.event_id])
+                settled.add(place.event_id)
         if parked and not left:
             await self._host.unpark(entity_id)
 

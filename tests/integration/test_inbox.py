@@ -146,6 +146,38 @@ async def test_a_database_that_is_away_is_told_from_a_handler_that_fails(
     assert await apply(inbox, event(1))
 
 
+@pytest.mark.parametrize(
+    ("statement", "argument", "error"),
+    [
+        ("INSERT INTO effect (of) VALUES ($1)", 7, asyncpg.DataError),
+        ("INSERT INTO effect (of) VALUES ('x')", 7, asyncpg.InterfaceError),
+        ("INSERT INTO effect (id, of) VALUES (1, $1), (1, $1)", "x", asyncpg.UniqueViolationError),
+    ],
+)
+async def test_what_a_handler_does_wrong_is_its_own_error(
+    inbox: Inbox, statement: str, argument: object, error: type[Exception]
+) -> None:
+    async def handle() -> None:
+        async with inbox.applying(event(1)) as connection:
+            assert connection is not None
+            await connection.execute(statement, argument)
+
+    with pytest.raises(error):
+        await handle()
+    assert await apply(inbox, event(1))
+
+
+async def test_a_file_that_a_handler_does_not_find_is_no_database_that_is_away(
+    inbox: Inbox,
+) -> None:
+    async def handle() -> None:
+        async with inbox.applying(event(1)):
+            raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        await handle()
+
+
 async def test_a_checkpoint_in_postgresql_never_goes_back(own_pool: asyncpg.Pool) -> None:
     checkpoint = PostgresCheckpoint(own_pool)
     await checkpoint.prepare()

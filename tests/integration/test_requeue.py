@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from consumed import STREAM, publish
+from consumed import STREAM, fields_of, publish
 from one_consumer import QUICK, consuming, pending
 from publishing import eventually
 from redis.asyncio import Redis
 
 from consumer import reports
-from consumer.dead_letters import DeadLetters, Reason
+from consumer.dead_letters import DeadLetters, Failure, Reason
 from consumer.errors import Reject
 from consumer.event import Event
 from consumer.requests import Requests, Wish
@@ -210,6 +210,20 @@ async def test_another_member_knows_who_is_parked_and_does_what_was_asked_before
 
         await eventually(is_done)
     assert shop.taken == ids
+
+
+async def test_an_event_that_was_set_aside_twice_is_handled_once(redis: Redis, desk: Desk) -> None:
+    ids = await publish(redis, "a", "a", "a")
+    shop = Shop(ids[0])
+    async with consuming(redis, handler=shop.handle, options=PARK):
+        await handled(redis, *ids)
+        # As by a member that was killed before it could acknowledge.
+        letters = DeadLetters(redis, STREAM, "g")
+        await letters.add(ids[1], fields_of(2, "a"), Failure(Reason.PARKED, 0))
+        shop.poison = ()
+        await desk.ask(Wish.REQUEUE, ids[0])
+    assert shop.taken == ids
+    assert await desk.letters() == []
 
 
 async def test_an_entity_that_waits_for_no_dead_letter_waits_no_longer(
