@@ -22,7 +22,7 @@ from wire import RedisTalk
 
 from embedded.postgres import Postgres
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "15"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "8"))
 _RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{random.SystemRandom().randrange(10**9):x}"
 """The same in every process of a run."""
 SEED = int(os.environ.get("CHAOS_SEED") or int(_RUN, 16) % 10**9)
