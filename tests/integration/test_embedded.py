@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
+from launcher import Run, all_gone, pids_of
 from redis import Redis
 
 from embedded.errors import AlreadyRunning, ServerDidNotStart
@@ -249,13 +250,9 @@ def test_servers_end_with_their_owner_and_a_killed_owner_s_are_replaced(tmp_path
     for server in servers:
         server.start()
     assert [pid_of(server) for server in servers] != leftovers
-    assert not any(psutil.pid_exists(pid) and not _zombie(pid) for pid in leftovers)
+    assert all_gone(leftovers)
     for server in servers:
         server.stop()
-
-
-def _zombie(pid: int) -> bool:
-    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 # --- make redis-cli ---------------------------------------------------------------------------
@@ -340,41 +337,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-class Run:
-    """`make run` in *root*, and its lines."""
-
-    def __init__(self, root: Path, **settings: str) -> None:
-        environment = {
-            k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "REDIS_URL"}
-        } | settings
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "embedded", "run"],
-            cwd=root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def until(self, word: str) -> str:
-        """All lines up to the first with *word* in it."""
-        assert self.process.stdout is not None
-        lines = ""
-        for line in self.process.stdout:
-            lines += line
-            if word in line:
-                return lines
-        pytest.fail(f"ended before it said {word!r}:\n{lines}")
-
-    def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        return self.exit_code()
-
-    def exit_code(self) -> int:
-        self.process.communicate()
-        return self.process.returncode
-
-
 def _append(root: Path, stream: str = "catalog:events") -> None:
     Redis.from_url(DevFolder(root).valkey.url).xadd(
         stream,
@@ -389,34 +351,22 @@ def _append(root: Path, stream: str = "catalog:events") -> None:
     )
 
 
-def _pids(root: Path) -> list[int]:
-    """The publisher's first."""
-    folder = DevFolder(root)
-    files = [program.pid_file(folder.path) for program in PROGRAMS]
-    files += [folder.postgres.pid_file, folder.valkey.pid_file]
-    return [int(file.read_text().split(maxsplit=1)[0]) for file in files]
-
-
-def _all_gone(pids: list[int]) -> bool:
-    return not any(psutil.pid_exists(pid) and not _zombie(pid) for pid in pids)
-
-
 def test_run_loads_the_sample_once_shows_events_and_leaves_nothing_behind(checkout: Path) -> None:
     run = Run(checkout)
     first = run.until("Events appear")
     assert "First start" in first
     assert "WHERE slug = 'the-long-road'" in first
-    pids = _pids(checkout)
+    pids = pids_of(checkout)
     assert run.end(signal.SIGINT) == 0
-    assert _all_gone(pids)
+    assert all_gone(pids)
 
     run = Run(checkout)
     assert "First start" not in run.until("Events appear")
     _append(checkout)
     assert "update  series      the-long-road  title=New" in run.until("the-long-road")
-    pids = _pids(checkout)
+    pids = pids_of(checkout)
     assert run.end(signal.SIGTERM) == 0
-    assert _all_gone(pids)
+    assert all_gone(pids)
 
 
 def test_run_shows_the_events_of_every_partition(checkout: Path) -> None:
@@ -447,13 +397,13 @@ def test_run_ends_with_any_program_and_tells_its_last_words(
     run.until("Events appear")
     log = program.log(DevFolder(checkout).path)
     assert wait_until(lambda: log.read_text() == READY, timeout_s=5)
-    pids = _pids(checkout)
+    pids = pids_of(checkout)
     os.kill(pids[PROGRAMS.index(program)], signal.SIGKILL)
     said = run.until("exit code -9")
     assert program.name in said
     assert READY in said
     assert run.exit_code() == 1
-    assert _all_gone(pids)
+    assert all_gone(pids)
 
 
 def test_ctrl_c_again_does_not_break_off_the_end_of_a_program(checkout: Path) -> None:
@@ -464,18 +414,18 @@ def test_ctrl_c_again_does_not_break_off_the_end_of_a_program(checkout: Path) ->
         run = Run(checkout)
         run.until("Events appear")
         assert wait_until(lambda: log.read_text() == READY, timeout_s=5)
-        pids = _pids(checkout)
+        pids = pids_of(checkout)
         run.process.send_signal(signal.SIGINT)
         run.until("Stopping.")
         run.process.send_signal(signal.SIGINT)
         assert wait_until(lambda: "asked to end" in log.read_text(), timeout_s=5)
         # Those who live on what it gives have ended before.
-        assert _all_gone([pid for pid, one in zip(pids, PROGRAMS, strict=False) if one.reads])
+        assert all_gone([pid for pid, one in zip(pids, PROGRAMS, strict=False) if one.reads])
         os.kill(pids[0], signal.SIGUSR1)
         assert run.exit_code() == 0
         assert "ended in order" in log.read_text()
         assert not any(program.pid_file(folder).exists() for program in PROGRAMS)
-        assert _all_gone(pids)
+        assert all_gone(pids)
     finally:
         program.write_text(PROGRAM)
 
@@ -495,18 +445,18 @@ def test_what_is_no_address_is_refused_in_a_sentence(
 def test_a_killed_run_is_cleared_away_by_the_next_one_and_by_reset(checkout: Path) -> None:
     run = Run(checkout)
     run.until("Events appear")
-    first = _pids(checkout)
+    first = pids_of(checkout)
     run.end(signal.SIGKILL)
-    assert not _all_gone(first)
+    assert not all_gone(first)
 
     run = Run(checkout)
     run.until("Events appear")
-    assert _all_gone(first)
-    second = _pids(checkout)
+    assert all_gone(first)
+    second = pids_of(checkout)
     run.end(signal.SIGKILL)
 
     DevFolder(checkout).reset()
-    assert _all_gone(second)
+    assert all_gone(second)
     assert not DevFolder(checkout).path.exists()
 
 
