@@ -19,6 +19,7 @@ from consumer.reader import Beginning
 from consumer.settings import Options
 from consumer.sharing import Sharing
 from consumer.standing import Standing
+from consumer.tasks import ended, first_error
 from consumer.tracing import traced, traced_batch
 from outbox.errors import StreamUnavailable
 from outbox.position import ORIGIN, Position
@@ -126,34 +127,25 @@ class Consumer:
         Waits out a Redis that is away for ever. Raises FellOff, NameTaken, and what *start*
         and *on_gap* raise.
         """
+        reading = [
+            asyncio.create_task(standing.run(stop, self._leave[standing.stream], self._sharing))
+            for standing in self._standings
+        ]
+        beside = [
+            asyncio.create_task(self._sharing.watch()),
+            asyncio.create_task(self._pass_on(stop)),
+        ]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                beside = [
-                    tasks.create_task(self._sharing.watch()),
-                    tasks.create_task(self._pass_on(stop)),
-                ]
-                reading = [
-                    tasks.create_task(
-                        standing.run(stop, self._leave[standing.stream], self._sharing)
-                    )
-                    for standing in self._standings
-                ]
-                await asyncio.wait(reading)
-                for task in beside:
-                    task.cancel()
-        except BaseExceptionGroup as group:
-            raise _first_of(group) from None
+            await asyncio.wait(reading, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            await ended([*reading, *beside])
+        if error := first_error([*reading, *beside]):
+            raise error
 
     async def _pass_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
         for leave in self._leave.values():
             leave.set()
-
-
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What happened, without what it happened inside of."""
-    first = group.exceptions[0]
-    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _some_name() -> str:

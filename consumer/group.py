@@ -126,19 +126,21 @@ class StreamGroup:
         )
         return self._events(answer)
 
-    async def claim(self) -> tuple[int, int]:
-        """Take over what was handed out to others: how many entries, and how many are gone."""
-        claimed, gone, cursor = 0, 0, b"0-0"
+    async def claim(self) -> int:
+        """Take over what was handed out to others; how many of the entries are gone.
+
+        Redis 7 and later clear those by themselves; before, they are found among the pending.
+        """
+        gone, cursor = 0, b"0-0"
         while True:
             answer = await self._asking.call(
                 *("XAUTOCLAIM", self._stream, self._name, self._member.name, 0, cursor),
                 *("COUNT", _CLAIMED_AT_ONCE, "JUSTID"),
             )
-            cursor, ids, *deleted = answer
-            claimed += len(ids)
+            cursor, _, *deleted = answer
             gone += sum(map(len, deleted))
             if cursor == b"0-0":
-                return claimed, gone
+                return gone
 
     async def pending(self, after: bytes, count: int) -> Pending:
         """What this member was handed out and has not acknowledged, in order, after *after*."""

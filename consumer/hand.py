@@ -128,6 +128,11 @@ class Hand:
                 )
                 self._since = now
 
+    def close(self) -> None:
+        """What has ended is handled, though it may come again."""
+        self._close_timer()
+        self.seen.handled(self._done)
+
     def _soon(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SOON_S, self._due.set)

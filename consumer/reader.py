@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.dead_letters import Reason
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from consumer.settings import Options
     from consumer.work import Work
 
-_STILL_LEVEL_S = 1.0
-"""For so long after a read that found no more, nothing can have been trimmed unread."""
 _TRUSTED = 2
 """An entry that was handed out more often may be what its readers died of."""
 
@@ -75,8 +72,8 @@ class Reader:
         self._pause_s = pause_s
         self._stream = group.group.stream
         self._took = False
-        self._level_at: float | None = None
-        """When a read found no more."""
+        self._level = False
+        """The read just before found nothing."""
         self._highest: Position | None = None
         """The last entry that came, of those that come once."""
         self._must_resume = True
@@ -109,7 +106,7 @@ class Reader:
         if self._hand.count > room:
             await self._hand.at_most(max(room, 0))
         count = min(self._options.batch, self._options.in_hand)
-        if self._level_at is not None and time.monotonic() - self._level_at < _STILL_LEVEL_S:
+        if self._level:
             block_s = min(self._options.block_s, self._options.lease_s / 3)
             events: list[Event] | None = await self._group.wait(count, block_s)
         else:
@@ -117,7 +114,7 @@ class Reader:
         if events is None:
             self._must_resume = True
             return
-        self._level_at = time.monotonic() if len(events) < count else None
+        self._level = not events
         if events:
             self._give(events)
 
@@ -149,7 +146,7 @@ class Reader:
 
     async def _resume(self) -> None:
         """Find the group, mend what is missing, and take what was left, oldest first."""
-        self._level_at = None
+        self._level = False
         view = await self._found()
         if not self._took:
             self._took = True
@@ -164,8 +161,8 @@ class Reader:
             self._observe(MembersRemoved(self._stream, removed))
         if strays:
             await self._hand.at_most(0)
-            claimed, gone = await self._group.claim()
-            self._observe(Claimed(self._stream, claimed))
+            gone = await self._group.claim()
+            self._observe(Claimed(self._stream, strays))
             if gone:
                 self._observe(Lost(self._stream, gone))
         await self._take_pending()

@@ -20,8 +20,9 @@ from consumer.requests import Requests
 from consumer.seen import Seen
 from consumer.setting_aside import SettingAside
 from consumer.settling import EVERY_S, LaneHost, Settler
+from consumer.tasks import pause
 from consumer.term import Term
-from consumer.work import BatchWork, LaneWork, pause
+from consumer.work import BatchWork, LaneWork
 from outbox.errors import StreamUnavailable
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Standing:
         try:
             term = await self._term()
             await term.run(leave)
-        except* LeaseLost:
+        except LeaseLost:
             self._observe(LostLease(self.stream, self._member.name))
         finally:
             await self._reading.close()

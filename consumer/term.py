@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from consumer.errors import LeaseLost, RedisRefused
 from consumer.reports import Released
+from consumer.tasks import ended, first_error
 from outbox.errors import StreamUnavailable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from consumer.work import Work
 
 _TRY_AGAIN_S = 0.05
+_UNDO_S = 5.0
 
 
 class Term:
@@ -55,23 +57,30 @@ class Term:
 
         Raises LeaseLost, FellOff and what a caller's own functions raise.
         """
-        async with asyncio.TaskGroup() as tasks:
-            working = tasks.create_task(self._work.run())
-            others = [
-                tasks.create_task(one)
-                for one in (
-                    self._keep_lease(),
-                    self._hand.acknowledge_on(),
-                    self._chores.run(),
-                    *([self._settler.run()] if self._settler else []),
-                )
-            ]
-            reading = tasks.create_task(self._reader.read_on())
-            await leave.wait()
-            await _cancelled(reading)
-            self._work.stop()
-            await asyncio.wait([working], timeout=self._options.drain_s)
-            await _cancelled(working, *others)
+        working = asyncio.create_task(self._work.run())
+        reading = asyncio.create_task(self._reader.read_on())
+        tasks = [
+            working,
+            reading,
+            asyncio.create_task(self._keep_lease()),
+            asyncio.create_task(self._hand.acknowledge_on()),
+            asyncio.create_task(self._chores.run()),
+            asyncio.create_task(leave.wait()),
+        ]
+        if self._settler:
+            tasks.append(asyncio.create_task(self._settler.run()))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if leave.is_set():
+                self._work.stop()
+                await ended([reading])
+                await asyncio.wait([working], timeout=self._options.drain_s)
+        finally:
+            # Time for a handler that has something to undo.
+            await asyncio.gather(ended(tasks[1:]), ended([working], again_s=_UNDO_S))
+        if error := first_error(tasks):
+            self._hand.close()
+            raise error
         await self._let_go()
 
     async def _let_go(self) -> None:
@@ -101,9 +110,3 @@ class Term:
                 pause_s = min(_TRY_AGAIN_S, self._options.lease_s / 10)
             else:
                 pause_s = self._options.lease_s / 3
-
-
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)

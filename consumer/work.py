@@ -13,6 +13,7 @@ from consumer.failures import Again, verdict
 from consumer.lanes import Lanes
 from consumer.reports import BatchRetried, Retried
 from consumer.setting_aside import AWAY
+from consumer.tasks import ended, first_error, pause
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Handler: TypeAlias = "Callable[[Event], Awaitable[object]]"
 BatchHandler: TypeAlias = "Callable[[Sequence[Event]], Awaitable[object]]"
 
+_UNDO_S = 5.0
+"""For a handler that is cancelled and has something to undo."""
 _TURN_S = 0.02
 """A handler that never waits lets others have a turn after so long."""
 
@@ -89,13 +92,18 @@ class LaneWork:
 
     async def run(self) -> None:
         """As of Work."""
+        workers = [
+            asyncio.create_task(self._work(number)) for number in range(len(self._lanes.all))
+        ]
         try:
-            async with asyncio.TaskGroup() as workers:
-                for number in range(len(self._lanes.all)):
-                    workers.create_task(self._work(number))
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         finally:
+            self._stopping = True
             for timer in self._timers.values():
                 timer.cancel()
+            await ended(workers, again_s=_UNDO_S)
+        if error := first_error(workers):
+            raise error
 
     def stop(self) -> None:
         """As of Work."""
@@ -255,11 +263,3 @@ def _failure(error: BaseException) -> BaseException:
     if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
         raise error
     return error
-
-
-async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait for *seconds*, or until *stop* is set."""
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
