@@ -74,6 +74,8 @@ def _said(report: Report) -> dict[str, Any]:
                 said[name] = first_line(value)
             case float():
                 said[name] = round(value, 3)
+            case [float(), *_]:
+                said[name] = [round(one, 3) for one in value]
             case _:
                 said[name] = value
     return said

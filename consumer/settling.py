@@ -53,14 +53,21 @@ class LaneHost:
         if not self._lease.held:
             raise LeaseLost
         event = Event.of(self._stream, letter.event_id, letter.fields)
+        error: BaseException | None = None
         try:
             await self._handler(event)
+        except asyncio.CancelledError as exc:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            # A task of the handler's own.
+            error = exc
         except Exception as exc:  # noqa: BLE001 - whatever a handler raises is its failure
-            self._observe(Requeued(event, exc))
-            reason = Reason.REJECTED if isinstance(exc, Reject) else Reason.ATTEMPTS
-            return Failure.of(reason, 1, exc)
-        self._observe(Requeued(event, None))
-        return None
+            error = exc
+        self._observe(Requeued(event, error))
+        if error is None:
+            return None
+        reason = Reason.REJECTED if isinstance(error, Reject) else Reason.ATTEMPTS
+        return Failure.of(reason, 1, error)
 
     def is_parked(self, entity_id: str) -> bool:
         """As of Host."""
