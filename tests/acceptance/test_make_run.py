@@ -69,7 +69,7 @@ async def _try(root: Path, header: str) -> None:
         await connection.close()
 
     async def shows_it() -> bool:
-        return (await _page(page))["title"] == "Unheard2"
+        return bool((await _page(page))["title"] == "Unheard2")
 
     await eventually(shows_it, within_s=5)
 

@@ -41,7 +41,8 @@ def _settings() -> set[str]:
     served = re.findall(r"\"([A-Z]+_[A-Z_]+)\"", _source("snapshot_server/settings.py"))
     consumed = re.findall(r"\"(CONSUMER_[A-Z_]+)\"", _source("consumer/environment.py"))
     viewed = re.findall(r"\"((?:VIEWER|CACHE)_[A-Z_]+)\"", _source("viewer/settings.py"))
-    return known | set(served) | set(consumed) | set(viewed)
+    searched = re.findall(r"\"(SEARCH_[A-Z_]+)\"", _source("consumer/search/settings.py"))
+    return known | set(served) | set(consumed) | set(viewed) | set(searched)
 
 
 def _source(path: str) -> str:
