@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 from chaos_reader import Digests, digest
 from chaos_redis import FOREIGN
 
@@ -96,7 +97,7 @@ _COMMITTED = (
 )
 
 
-async def live_rows(connection: asyncpg.Connection) -> Rows:
+async def live_rows(connection: asyncpg.Connection | PoolConnectionProxy) -> Rows:
     """What the tables hold, as far as a consumer can know it."""
     held: Rows = {}
     for entity, (table, columns) in TABLES.items():
