@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks import capture, chart, delay, drain, projector, row, snapshot, unary
+from benchmarks import capture, chart, consumer, delay, drain, projector, row, snapshot, unary
 from benchmarks.errors import BenchmarkFailed
 from benchmarks.screen import Screen
 from benchmarks.servers import ROOT, running
@@ -24,6 +24,7 @@ _BENCHES = {
     "snapshot": snapshot.run,
     "projector": projector.run,
     "unary": unary.run,
+    "consumer": consumer.run,
 }
 _RESULTS = ROOT / "benchmarks" / "out" / "bench.json"
 _CHART = ROOT / "docs" / "bench.svg"
