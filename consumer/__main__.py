@@ -54,8 +54,7 @@ def search() -> None:
     from consumer.search import service  # noqa: PLC0415
     from consumer.search.settings import SearchSettings  # noqa: PLC0415
 
-    own = SearchSettings.from_environment(os.environ)
-    _serve(lambda settings: service.run(settings, own))
+    _serve(lambda settings: service.run(settings, SearchSettings.from_environment(os.environ)))
 
 
 @app.command()
@@ -68,7 +67,10 @@ def query(
     from consumer.search import query  # noqa: PLC0415
     from consumer.search.settings import SearchSettings  # noqa: PLC0415
 
-    index = SearchSettings.from_environment(os.environ).index
+    try:
+        index = SearchSettings.from_environment(os.environ).index
+    except BadSetting as exc:
+        raise _refused(exc) from None
     raise typer.Exit(query.run(index, asked, most=most, as_json=as_json))
 
 

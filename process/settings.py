@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from outbox.errors import BadSetting
+from process import secrets
 from process.address import Address
 from process.redis import url as redis_url
 from process.tokens import Tokens
@@ -23,6 +24,7 @@ class Reader:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._wrong: list[str] = []
+        self._unusable: dict[str, str] = {}
 
     def wrong(self, sentence: str) -> None:
         """Refuse for this reason, too."""
@@ -30,12 +32,21 @@ class Reader:
 
     def refuse(self) -> None:
         """Raises BadSetting, whose sentence names every variable that is wrong, if any is."""
-        if self._wrong:
-            raise BadSetting("; ".join(self._wrong))
+        # A secret whose file cannot be used is not, beside that, not set.
+        known = tuple(f"{name} " for name in self._unusable)
+        others = [sentence for sentence in self._wrong if not sentence.startswith(known)]
+        if sentences := [*self._unusable.values(), *others]:
+            raise BadSetting("; ".join(sentences))
 
     def text(self, name: str, default: str = "") -> str:
-        """Any text."""
-        return self._environment.get(name, "") or default
+        """Any text; a secret may be in a file."""
+        if name not in secrets.SECRETS:
+            return self._environment.get(name, "") or default
+        try:
+            return secrets.given(self._environment, name) or default
+        except BadSetting as exc:
+            self._unusable[name] = str(exc)
+            return default
 
     def url(self, name: str, *schemes: str) -> str:
         """A URL; it may hold a password, and is never quoted."""

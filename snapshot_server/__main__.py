@@ -71,7 +71,11 @@ def snapshot(
     from snapshot_server.commands import snapshot  # noqa: PLC0415
 
     wish = snapshot.Wish(cursor, limit, out, as_json)
-    work = snapshot.run(access.Access.from_environment(os.environ), wish)
+    try:
+        own = access.Access.from_environment(os.environ)
+    except BadSetting as exc:
+        raise _refused(exc) from None
+    work = snapshot.run(own, wish)
     raise typer.Exit(asyncio.run(work))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from process.secrets import file_variable
 from process.settings import Reader
 from snapshot_server.content.limits import Limits
 
@@ -83,7 +84,10 @@ class Settings:
     def of_projector(cls, environment: Mapping[str, str]) -> Self:
         """Those of a process that serves nobody, so that no token is asked for."""
         alone = {"ALLOW_UNAUTHENTICATED": "1", "GRPC_BIND_ADDRESS": "127.0.0.1:0"}
-        served = ("SERVICE_AUTH_TOKEN", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CLIENT_CA")
+        served = (
+            *("SERVICE_AUTH_TOKEN", file_variable("SERVICE_AUTH_TOKEN")),
+            *("GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CLIENT_CA"),
+        )
         rest = {name: environment[name] for name in environment if name not in served}
         return cls.from_environment(rest | alone)
 

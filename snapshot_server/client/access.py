@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from process import secrets
 from snapshot_server.client.channels import Tls
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ class Access:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """A server that listens everywhere also listens here."""
+        """A server that listens everywhere also listens here. Raises BadSetting."""
         bound = environment.get("GRPC_BIND_ADDRESS", "") or _ADDRESS
         host, colon, port = bound.rpartition(":")
         address = environment.get("SNAPSHOT_ADDRESS", "") or f"{_HERE.get(host, host)}{colon}{port}"
-        tokens = environment.get("SERVICE_AUTH_TOKEN", "").split(",")
+        tokens = secrets.given(environment, "SERVICE_AUTH_TOKEN").split(",")
         names = ("SNAPSHOT_TLS_CA", "SNAPSHOT_TLS_CERT", "SNAPSHOT_TLS_KEY", "SNAPSHOT_TLS_NAME")
         files = [environment.get(name, "") or None for name in names]
         uses_tls = any(files) or environment.get("GRPC_TLS_CERT", "")
