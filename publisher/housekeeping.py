@@ -105,6 +105,8 @@ class Housekeeping:
             stream.key,
             entries=stream.length or 0,
             memory_bytes=stream.memory_bytes or 0,
+            entries_bytes=stream.entries_bytes or 0,
+            budget_bytes=stream.budget_bytes,
             first_ms=Position.parse(stream.first).ms if stream.first else None,
             last_ms=Position.parse(stream.last).ms if stream.last else None,
             groups=[

@@ -189,6 +189,8 @@ class Metrics:
         *,
         entries: int,
         memory_bytes: int,
+        entries_bytes: int,
+        budget_bytes: int,
         first_ms: int | None,
         last_ms: int | None,
         groups: Iterable[GroupSeen] = (),
@@ -196,6 +198,8 @@ class Metrics:
         """A look at *stream* in Redis: its ends are the milliseconds of their IDs."""
         self._series.entries.labels(stream).set(entries)
         self._series.memory.labels(stream).set(memory_bytes)
+        self._series.entries_bytes.labels(stream).set(entries_bytes)
+        self._series.budget_bytes.labels(stream).set(budget_bytes)
         for gauge, ms in ((self._series.first, first_ms), (self._series.last, last_ms)):
             _set(gauge, None if ms is None else ms / 1000, stream)
         seen = {group.name: group for group in groups}

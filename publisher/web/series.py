@@ -144,6 +144,14 @@ class Series:
         self.memory = gauge(
             "catalog_stream_memory_bytes", "Memory that the stream takes in Redis.", "stream"
         )
+        self.entries_bytes = gauge(
+            "catalog_stream_entries_bytes",
+            "The part of it that the entries take, which the budget is for.",
+            "stream",
+        )
+        self.budget_bytes = gauge(
+            "catalog_stream_budget_bytes", "What the entries may take, by the settings.", "stream"
+        )
         self.first = gauge(
             "catalog_stream_first_event_timestamp_seconds",
             "Time of the stream's first entry.",
@@ -177,7 +185,10 @@ class Series:
             *(self.foreign, self.renumbered, self.lease_held, self.lease_epoch),
         )
         """Have a series for each stream of the settings, whatever has happened."""
-        self.of_streams = (self.entries, self.memory, self.first, self.last)
+        self.of_streams = (
+            *(self.entries, self.memory, self.entries_bytes, self.budget_bytes),
+            *(self.first, self.last),
+        )
         self.of_groups = (
             *(self.group_lag, self.group_lag_seconds, self.group_pending),
             *(self.group_fell_off, self.group_budget),

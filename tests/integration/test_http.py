@@ -65,7 +65,14 @@ def at_work() -> Metrics:
     metrics.observed(backlog=3, oldest_unpublished_s=0.5, dead_letters=1)
     group = GroupSeen("search", lag=3, lag_s=0.5, pending=1, fell_off=0, budget_left_s=3600.0)
     metrics.stream_observed(
-        KEY, entries=10, memory_bytes=4096, first_ms=1, last_ms=2, groups=[group]
+        KEY,
+        entries=10,
+        memory_bytes=4096,
+        entries_bytes=3000,
+        budget_bytes=1 << 30,
+        first_ms=1,
+        last_ms=2,
+        groups=[group],
     )
     return metrics
 

@@ -164,11 +164,19 @@ def test_a_group_or_an_end_that_is_gone_is_no_longer_shown(scraped: Scraped) -> 
     lag, budget = "catalog_stream_group_lag_events", "catalog_stream_group_budget_left_seconds"
     slow = GroupSeen("search", lag=90, lag_s=12.5, pending=4, fell_off=40, budget_left_s=600.0)
     fast = GroupSeen("analytics", lag=0, lag_s=0, pending=0, fell_off=0)
-    seen = {"entries": 50, "memory_bytes": 4096, "first_ms": 1_790_000_000_500, "last_ms": None}
+    seen: dict[str, int | None] = {
+        "entries": 50,
+        "memory_bytes": 4096,
+        "entries_bytes": 3000,
+        "budget_bytes": 4000,
+    }
+    seen |= {"first_ms": 1_790_000_000_500, "last_ms": None}
     scraped.metrics.stream_observed(KEY, **seen, groups=[slow, fast])  # type: ignore[arg-type]
     first = scraped.series("catalog_stream_first_event_timestamp_seconds")
     assert first == {(KEY,): 1_790_000_000.5}
     assert scraped.series("catalog_stream_last_event_timestamp_seconds") == {}
+    assert scraped.value("catalog_stream_entries_bytes", KEY) == 3000
+    assert scraped.value("catalog_stream_budget_bytes", KEY) == 4000
     assert scraped.series(lag) == {("search", KEY): 90, ("analytics", KEY): 0}
     assert scraped.series(budget) == {("search", KEY): 600}
 
