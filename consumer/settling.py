@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from consumer.dead_letters import Failure, Reason
 from consumer.errors import LeaseLost, RedisRefused, Reject
 from consumer.event import Event
-from consumer.reports import Requeued, Waiting
+from consumer.reports import Away, Requeued, Waiting
 from consumer.requeue import Settling
 from outbox.errors import StreamUnavailable
 
@@ -99,11 +99,15 @@ class Settler:
 
     async def run(self) -> None:
         """Until cancelled. Raises LeaseLost."""
+        failures = 0
         while True:
             try:
                 await self._settling.settle()
                 self._observe(Waiting(self._stream, await self._letters.count()))
-            except (StreamUnavailable, RedisRefused):
-                # The reader meets the same, and says so; what is wanted still is.
-                pass
+                failures = 0
+            except (StreamUnavailable, RedisRefused) as exc:
+                # What is wanted still is.
+                failures += 1
+                doing = "settle dead letters"
+                self._observe(Away(self._stream, doing, failures, self._every_s, exc))
             await asyncio.sleep(self._every_s)

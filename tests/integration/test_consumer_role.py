@@ -57,6 +57,7 @@ async def test_the_documented_rights_are_enough_to_consume_and_to_set_aside(
         await seen.until(lambda: bool(seen.of(reports.Lag)))
         await seen.until(lambda: any(not one.letters for one in seen.of(reports.Waiting)))
     assert seen.of(reports.Away) == []
+    assert await Requests(redis, STREAM, "g").open() == {}
 
 
 @pytest.mark.parametrize("stream", [STREAM, f"{STREAM}:{{0}}"])

@@ -212,6 +212,35 @@ async def test_another_member_knows_who_is_parked_and_does_what_was_asked_before
     assert shop.taken == ids
 
 
+async def test_what_is_set_aside_before_its_entitys_turn_comes_is_requeued_too(
+    redis: Redis, desk: Desk
+) -> None:
+    ids = await publish(redis, "a")
+    shop, begun, go_on = Shop(ids[0]), asyncio.Event(), asyncio.Event()
+
+    async def slow(event: Event) -> None:
+        if event.entity_id == "b":
+            begun.set()
+            await go_on.wait()
+        await shop.handle(event)
+
+    async with consuming(redis, handler=slow, options=PARK, lanes=1) as seen:
+        await handled(redis, *ids)
+        # The one lane is at another entity, and has one of the parked entity behind that.
+        ids += await publish(redis, "b", "a", first=10)
+        await begun.wait()
+        shop.poison = ()
+        asking = asyncio.create_task(desk.ask(Wish.REQUEUE, ids[0]))
+        counted = len(seen.of(reports.Lag))
+        await seen.until(lambda: len(seen.of(reports.Lag)) > counted)
+        go_on.set()
+        await asking
+        await handled(redis, *ids)
+    assert shop.taken == [ids[1], ids[0], ids[2]]
+    assert await desk.letters() == []
+    assert await desk.parked() == {}
+
+
 async def test_an_event_that_was_set_aside_twice_is_handled_once(redis: Redis, desk: Desk) -> None:
     ids = await publish(redis, "a", "a", "a")
     shop = Shop(ids[0])

@@ -1,6 +1,5 @@
 """A checkpoint in a file never goes back, and is whole whatever happens to who writes it."""
 
-import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +11,37 @@ from consumer.errors import CheckpointUnreadable
 from outbox.position import Position
 
 ROOT = Path(__file__).resolve().parents[2]
-_SAVE_FOR_EVER = """
-import asyncio, itertools, sys
+_DIE_AT_EACH_LINE = """
+import asyncio, os, signal, sys
 from consumer.checkpoint import FileCheckpoint
 from outbox.position import Position
 
-async def save():
-    checkpoint = FileCheckpoint(sys.argv[1])
-    for ms in itertools.count(1):
-        await checkpoint.save("g", "s", Position(ms, 0))
-        print(ms, flush=True)
+def dying_at(line):
+    lines = 0
 
-asyncio.run(save())
+    def trace(frame, event, _):
+        nonlocal lines
+        code = frame.f_code
+        is_ours = code.co_filename.endswith("checkpoint.py")
+        if not (is_ours or code.co_name in ("write_text", "write_bytes")):
+            return None
+        lines += 1
+        if lines == line:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    return trace
+
+checkpoint, ms, ended = FileCheckpoint(sys.argv[1]), 0, False
+while not ended:
+    ms += 1
+    if (child := os.fork()) == 0:
+        # What save() does in a thread.
+        sys.settrace(dying_at(ms))
+        checkpoint._save(checkpoint._file("g", "s"), Position(ms, 0))
+        os._exit(0)
+    ended = os.waitpid(child, 0)[1] == 0
+    print(ms, asyncio.run(checkpoint.load("g", "s")))
 """
 
 
@@ -52,24 +70,22 @@ async def test_a_checkpoint_in_a_file_never_goes_back(checkpoint: FileCheckpoint
     assert await checkpoint.load("g", "s") == Position(5, 1)
 
 
-def test_a_checkpoint_survives_a_kill_while_it_is_written(tmp_path: Path) -> None:
-    saved = 0
-    for _ in range(3):
-        with subprocess.Popen(
-            [sys.executable, "-c", _SAVE_FOR_EVER, str(tmp_path)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as writer:
-            assert writer.stdout is not None
-            # It begins at 1 again: what is older than the known one is no news.
-            while (known := int(writer.stdout.readline())) < saved + 20:
-                pass
-            writer.kill()
-            saved = max([known, *map(int, writer.stdout.read().split())])
-        position = asyncio.run(FileCheckpoint(tmp_path).load("g", "s"))
-        assert position is not None
-        assert position.ms in (saved, saved + 1)
+def test_a_checkpoint_is_whole_wherever_its_writer_is_killed(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", _DIE_AT_EACH_LINE, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert len(lines) > 20
+    before = "None"
+    for ms, loaded in lines:
+        assert loaded in (before, f"{ms}-0")
+        before = loaded
+    # The last one was let alone.
+    assert before == f"{len(lines)}-0"
 
 
 async def test_a_file_that_holds_no_position_is_refused_by_name(tmp_path: Path) -> None:
