@@ -38,17 +38,17 @@ class Context:
 class Command:
     """Members are processes: *argv* with *environment* on top of ours.
 
-    One that keeps its effects elsewhere says how to read them there: *effects* gives pairs of event
-    and entity id in the order in which they were persisted. One that keeps no trace of single
-    events has *state*: handed all events that were published, it says what is wrong, or "".
-    Both may be coroutines.
+    One that keeps its effects elsewhere says how to read them there: ``effects(redis_url)`` gives
+    pairs of event and entity id in the order in which they were persisted. One that keeps no trace
+    of single events has ``state(events, redis_url)``: of all *events* that it could read, it says
+    what is wrong, or "". Both may be coroutines; most have no use for *redis_url*.
     """
 
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     group: str = GROUP
-    effects: Callable[[], Any] | None = None
-    state: Callable[[Sequence[Event]], Any] | None = None
+    effects: Callable[[str], Any] | None = None
+    state: Callable[[Sequence[Event], str], Any] | None = None
     folder: Path | None = None
     """Where it is started."""
 
@@ -63,8 +63,8 @@ class Coroutine:
 
     function: Callable[[Context], Awaitable[None]]
     group: str = GROUP
-    effects: Callable[[], Any] | None = None
-    state: Callable[[Sequence[Event]], Any] | None = None
+    effects: Callable[[str], Any] | None = None
+    state: Callable[[Sequence[Event], str], Any] | None = None
 
     def __str__(self) -> str:
         """As it is called in reports."""

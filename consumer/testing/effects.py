@@ -69,12 +69,12 @@ class FileLedger:
 class StoreLedger:
     """Of whoever can say it by a function."""
 
-    def __init__(self, read: Callable[[], object]) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[str], object], redis_url: str) -> None:
+        self._read, self._redis_url = read, redis_url
 
     async def effects(self) -> Sequence[Effect]:
         """All so far."""
-        found = self._read()
+        found = self._read(self._redis_url)
         if isawaitable(found):
             found = await found
         return [Effect(*pair) for pair in found]  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from consumer.testing.consumers import Command
@@ -16,12 +17,13 @@ from consumer.testing.watch import Watch
 from embedded.valkey import Valkey
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from consumer.testing.consumers import Consumer
     from consumer.testing.demands import Demands
     from consumer.testing.effects import Ledger
+    from outbox.event import Event
 
 _IN_MEMORY = {"save": "", "appendonly": "no"}
 
@@ -35,12 +37,13 @@ async def stage(consumer: Consumer, demands: Demands, folder: Path) -> AsyncIter
     try:
         with ScriptedPublisher(server.url, demands.stream, seed=demands.seed) as publisher:
             memory, effects_file = MemoryLedger(), FileLedger(folder / "effects")
-            ledger = _ledger(consumer, memory, effects_file)
+            ledger = _ledger(consumer, memory, effects_file, server.url)
             trial = Trial(
                 demands.stream, consumer.group, folder, ledger or memory, memory, effects_file.path
             )
             group = Group(server.url, demands.stream, consumer.group)
-            watch = Watch(publisher, group, ledger, consumer.state)
+            state = consumer.state and partial(_state, consumer.state, server.url)
+            watch = Watch(publisher, group, ledger, state)
             playing = Stage(consumer, demands, server, trial, watch)
             try:
                 async with watch.watching():
@@ -52,9 +55,17 @@ async def stage(consumer: Consumer, demands: Demands, folder: Path) -> AsyncIter
         await asyncio.to_thread(server.kill)
 
 
-def _ledger(consumer: Consumer, memory: MemoryLedger, file: FileLedger) -> Ledger | None:
+def _ledger(
+    consumer: Consumer, memory: MemoryLedger, file: FileLedger, redis_url: str
+) -> Ledger | None:
     if consumer.effects is not None:
-        return StoreLedger(consumer.effects)
+        return StoreLedger(consumer.effects, redis_url)
     if consumer.state is not None:
         return None
     return file if isinstance(consumer, Command) else memory
+
+
+def _state(
+    state: Callable[[Sequence[Event], str], object], redis_url: str, events: Sequence[Event]
+) -> object:
+    return state(events, redis_url)

@@ -40,8 +40,6 @@ class ScriptedPublisher:
         self.stream = stream
         self.events: list[Event] = []
         """All that it has ever written, in order."""
-        self.gone: set[str] = set()
-        """IDs of those that were trimmed away."""
         self._redis: Any = Redis.from_url(redis_url, decode_responses=True)
         dice = random.Random(seed)  # noqa: S311 - to fall the same again
         self._script = Script(
@@ -89,7 +87,6 @@ class ScriptedPublisher:
         before = {id_ for id_, _ in self._redis.xrange(self.stream)}
         self._redis.xtrim(self.stream, maxlen=keep, approximate=False)
         went = before - {id_ for id_, _ in self._redis.xrange(self.stream)}
-        self.gone |= went
         return sorted(went, key=Position.parse)
 
     def forget(self) -> None:

@@ -40,6 +40,8 @@ class Watch:
         self.violations: list[Violation] = []
         self.allowed: Counter[str] = Counter()
         """How many more times than once an event may have its effect."""
+        self.excused: set[str] = set()
+        """Events that were trimmed before anybody could have handled them."""
         self._ledger, self._state = ledger, state
 
     @asynccontextmanager
@@ -69,12 +71,12 @@ class Watch:
     async def account(self) -> Account:
         """What was published, and what came of it so far."""
         effects = await self._ledger.effects() if self._ledger else []
-        return Account(self.publisher.events, effects, self.publisher.gone, self.allowed)
+        return Account(self.publisher.events, effects, self.excused, self.allowed)
 
     async def missing(self) -> list[Violation]:
         """What has not had its effect yet."""
         if self._state is not None:
-            said = self._state([e for e in self.publisher.events if not self._is_gone(e)])
+            said = self._state(self._readable())
             if isawaitable(said):
                 said = await said
             return [Violation(Kind.STATE, str(said))] if said else []
@@ -85,7 +87,7 @@ class Watch:
         state = await self.group.state()
         if state is None or state.pending:
             return False
-        left = [event for event in self.publisher.events if not self._is_gone(event)]
+        left = self._readable()
         if len(state.acknowledged(event.id for event in left)) < len(left):
             return False
         return not await self.missing()
@@ -95,6 +97,12 @@ class Watch:
         pending = (await self.state_of_group()).pending
         self.allowed.update(pending)
         return pending
+
+    async def trim(self, *, keep: int) -> None:
+        """Leave the newest *keep* entries: of the others, what was acknowledged is to be there."""
+        state = await self.state_of_group()
+        went = self.publisher.trim(keep=keep)
+        self.excused |= set(went) - set(state.acknowledged(went))
 
     def allow_all_again(self) -> None:
         """Whatever was published so far may be delivered once more."""
@@ -121,8 +129,8 @@ class Watch:
             (id_ for id_ in ids if id_ not in known), account, how=how
         )
 
-    def _is_gone(self, event: Event) -> bool:
-        return event.id in self.publisher.gone
+    def _readable(self) -> list[Event]:
+        return [event for event in self.publisher.events if event.id not in self.excused]
 
     async def _sample_until(self, over: asyncio.Event) -> None:
         while not over.is_set():
