@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consumer import lua
@@ -11,12 +12,16 @@ from outbox.errors import BadPosition
 from outbox.position import Position
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.asyncio import Redis
 
 MOST = 10_000
 """Entries that are counted one by one."""
 _PAGE = 1_000
 """Redis is held up for a few milliseconds by so many."""
+_REST_S = 5.0
+"""After more than a page was counted."""
 _SCRIPT = lua.load("lag")
 
 
@@ -35,19 +40,32 @@ LEVEL = Behind(0, 0.0)
 class Lag:
     """How far *group* is behind *stream*. Raises StreamUnavailable or RedisRefused."""
 
-    def __init__(self, redis: Redis, stream: str, group: str) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        stream: str,
+        group: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._not_before = 0.0
         self._run: Any = redis.register_script(_SCRIPT)
         self._stream = stream
         self._group = group
 
     async def measured(self) -> Behind | None:
-        """None when there is no such group."""
+        """None when there is no such group, or when it was counted at length just now."""
+        if self._clock() < self._not_before:
+            return None
         answer = await self._page("", _PAGE)
         if not answer:
             return None
         counted, last, pending, oldest, redis_says, now_ms = answer
         seconds = _age_s(oldest, int(now_ms))
         in_page = all_counted = int(counted)
+        if in_page == _PAGE:
+            self._not_before = self._clock() + _REST_S
         while in_page == _PAGE and all_counted < MOST:
             page = await self._page(last, _PAGE)
             if not page:

@@ -69,6 +69,21 @@ async def test_a_hole_in_the_stream_does_not_make_the_count_wrong(
     assert len(ids) == 5
 
 
+async def test_who_is_far_behind_is_not_counted_all_the_time(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(lag, "_PAGE", 10)
+    await fill(redis, 35, age_s=0)
+    await redis.xgroup_create(STREAM, "g", id="0")
+    measure = Lag(redis, STREAM, "g", clock=lambda: now[0])
+    counted = []
+    for now[0] in (100.0, 104.0, 106.0):
+        behind = await measure.measured()
+        counted.append(behind and behind.entries)
+    assert counted == [35, None, 35]
+
+
 @pytest.mark.parametrize("each_redis_server", ["valkey", "redis-6.2"], indirect=True)
 async def test_far_behind_is_what_the_server_says_or_unknown(
     each_redis_url: str, monkeypatch: pytest.MonkeyPatch
