@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks import capture, chart, consumer, delay, drain, projector, row, snapshot, unary
+from benchmarks import (
+    capture,
+    chart,
+    consumer,
+    delay,
+    drain,
+    projector,
+    row,
+    searchable,
+    snapshot,
+    unary,
+)
 from benchmarks.errors import BenchmarkFailed
 from benchmarks.screen import Screen
 from benchmarks.servers import ROOT, running
@@ -25,6 +36,7 @@ _BENCHES = {
     "projector": projector.run,
     "unary": unary.run,
     "consumer": consumer.run,
+    "search": searchable.run,
 }
 _RESULTS = ROOT / "benchmarks" / "out" / "bench.json"
 _CHART = ROOT / "docs" / "bench.svg"

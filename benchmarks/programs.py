@@ -25,6 +25,7 @@ PUBLISHER = ("-m", "publisher")
 TEXTBOOK = ("-m", "benchmarks.textbook")
 SNAPSHOT_SERVER = ("-m", "snapshot_server")
 PROJECTOR = ("-m", "snapshot_server", "projector")
+SEARCH = ("-m", "consumer", "search")
 BETTERPROTO2 = ("-m", "benchmarks.encoding_server", "betterproto2")
 GRPCIO = ("-m", "benchmarks.encoding_server", "grpcio")
 
@@ -37,6 +38,7 @@ _LOG_TIMEOUT_S = 600.0
 _OURS = (
     *("CATALOG_", "PUBLISHER_", "STREAM_", "OUTBOX_", "PG", "LOG_LEVEL"),
     *("SNAPSHOT_", "GRPC_", "SERVICE_AUTH_TOKEN", "ALLOW_UNAUTHENTICATED"),
+    *("CONSUMER_", "SEARCH_"),
 )
 _SERVING = {
     "GRPC_BIND_ADDRESS": "127.0.0.1:0",

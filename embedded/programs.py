@@ -27,6 +27,8 @@ class Program:
     """It lives on what the others give, and ends before them."""
     ready: str | None = None
     """What its log says once it does its work, where somebody waits for it."""
+    later: bool = False
+    """Nobody looks at it at once: it need not share the processors while others start."""
 
     def log(self, folder: Path) -> Path:
         """What it has said since it was last started."""
@@ -43,8 +45,8 @@ PROGRAMS = (
     Program("viewer", ("-m", "viewer"), ready="http.started"),
     Program("search", ("-m", "consumer", "search"), reads=True, ready="index.level"),
     Program("invalidator", ("-m", "viewer", "invalidate"), reads=True),
-    Program("analytics", ("-m", "consumer", "analytics"), reads=True),
-    Program("engagement", ("-m", "consumer", "engagement"), reads=True),
+    Program("analytics", ("-m", "consumer", "analytics"), reads=True, later=True),
+    Program("engagement", ("-m", "consumer", "engagement"), reads=True, later=True),
 )
 
 
@@ -83,39 +85,51 @@ class Running:
         self._pid_file.unlink(missing_ok=True)
 
 
-@asynccontextmanager
-async def running(
-    root: Path, folder: Path, environment: Mapping[str, str]
-) -> AsyncIterator[Sequence[Running]]:
-    """Have all of them run in *root*, with logs in *folder*, as long as the block does."""
-    started: list[Running] = []
-    try:
+class Programs:
+    """All of them, in *root*, with logs in *folder*."""
+
+    def __init__(self, root: Path, folder: Path, environment: Mapping[str, str]) -> None:
+        self._root, self._folder, self._environment = root, folder, environment
+        self._started: list[Running] = []
+
+    async def start(self, *, later: bool) -> Sequence[Running]:
+        """Those that are to start at once, or those that may start later."""
+        begun = len(self._started)
         for program in PROGRAMS:
-            one = await _started(program, root, folder, environment)
-            started.append(one)
-        yield started
-    finally:
+            if program.later is later:
+                self._started.append(await self._start(program))
+        return self._started[begun:]
+
+    async def stop(self) -> None:
+        """Readers first."""
         for reads in (True, False):
-            await asyncio.gather(*(one.stop() for one in started if one.program.reads is reads))
+            stopping = [one.stop() for one in self._started if one.program.reads is reads]
+            await asyncio.gather(*stopping)
+
+    async def _start(self, program: Program) -> Running:
+        with program.log(self._folder).open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *program.words,
+                cwd=self._root,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                # Ctrl-C is for us; a program is to end before what it needs does.
+                start_new_session=True,
+            )
+        program.pid_file(self._folder).write_text(str(process.pid))
+        return Running(program, self._folder, process)
 
 
-async def _started(
-    program: Program, root: Path, folder: Path, environment: Mapping[str, str]
-) -> Running:
-    with program.log(folder).open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *program.words,
-            cwd=root,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=asyncio.subprocess.STDOUT,
-            # Ctrl-C is for us; a program is to end before what it needs does.
-            start_new_session=True,
-        )
-    program.pid_file(folder).write_text(str(process.pid))
-    return Running(program, folder, process)
+@asynccontextmanager
+async def stopped_at_the_end(programs: Programs) -> AsyncIterator[Programs]:
+    """Whatever has been started is stopped."""
+    try:
+        yield programs
+    finally:
+        await programs.stop()
 
 
 def stop_leftovers(folder: Path) -> None:

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from embedded import programs
 from embedded.catalog import DATABASE, Catalog
 from embedded.environment import Told
 from embedded.errors import EmbeddedError, ServerEnded
 from embedded.folder import ADDRESSES, DATABASE_URL, REDIS_URL, DevFolder
-from embedded.programs import Running
+from embedded.programs import Programs, Running, stopped_at_the_end
 from embedded.screen import Screen, without_password
 from embedded.server import Server, last_lines
 from embedded.stream import ShownStreams
@@ -101,13 +100,15 @@ class Session:
         loads_sample = slug is None and not os.environ.get(DATABASE_URL)
         told = Told(self.addresses, self.folder.path, await catalog.cdn_base_url())
         self.folder.publish_addresses({**self.addresses, **told.for_commands})
+        programs = Programs(self.folder.root, self.folder.path, told.environment)
         failures: list[BaseException] = []
         try:
             async with (
                 ShownStreams.opened(self.addresses[REDIS_URL], self.screen) as streams,
-                programs.running(self.folder.root, self.folder.path, told.environment) as started,
+                stopped_at_the_end(programs),
                 asyncio.TaskGroup() as tasks,
             ):
+                started = await programs.start(later=False)
                 for program in started:
                     tasks.create_task(program.ended())
                 for server in self.servers:
@@ -120,6 +121,8 @@ class Session:
                     await catalog.load_sample()
                     slug = await catalog.a_slug()
                 await self._all_ready(started)
+                for program in await programs.start(later=True):
+                    tasks.create_task(program.ended())
                 self._show_header(streams.keys, slug, told)
         except* EmbeddedError as group:
             failures.extend(group.exceptions)
