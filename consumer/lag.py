@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST = 10_000
 """Entries that are counted one by one."""
-_PAGE = 1_000
+_PAGE = 500
 """Redis is held up for a few milliseconds by so many."""
 _REST_S = 5.0
 """After more than a page was counted."""

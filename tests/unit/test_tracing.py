@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 from consumed import event
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from spans import links, recorded
 
 from consumer.event import Event
 from consumer.tracing import traced, traced_batch
@@ -16,29 +15,10 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
 
 
-@pytest.fixture(scope="module")
-def exporter() -> InMemorySpanExporter:
-    """Once: a process has one provider for good."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    return exporter
-
-
 @pytest.fixture
-def spans(exporter: InMemorySpanExporter) -> Iterator[InMemorySpanExporter]:
-    exporter.clear()
-    yield exporter
-    exporter.clear()
-
-
-def links(spans: InMemorySpanExporter) -> list[list[str]]:
-    """The span that each link of each finished span leads to."""
-    return [
-        [format(link.context.span_id, "016x") for link in span.links]
-        for span in spans.get_finished_spans()
-    ]
+def spans() -> Iterator[InMemorySpanExporter]:
+    with recorded() as spans:
+        yield spans
 
 
 async def test_an_event_with_a_traceparent_is_handled_in_a_span_linked_to_the_writers(
