@@ -33,7 +33,12 @@ from outbox.tables import at_newest_tick
 
 KEY = "catalog:events"
 MEMBERS = {LANES: 3, INBOX: 2, SEARCH: 1}
-_WRITERS = 3
+# A few entities of which there is always news, beside all that can happen to a catalog.
+_NEWS = (
+    "INSERT INTO catalog.category (slug, name) VALUES ('n-' || $1::int % 30, 'N' || $2::int)"
+    " ON CONFLICT (slug) DO UPDATE SET name = excluded.name"
+)
+_WRITERS = [STATEMENTS, STATEMENTS, [_NEWS], [_NEWS]]
 _STORM_S = 8.0
 _LEVEL_WITHIN_S = 60.0
 _SHOWN = 10
@@ -107,8 +112,8 @@ class Storm:
 
     async def _rage_until(self, until: float) -> None:
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(_WRITERS):
-                writer = Writer(self._world.dsn, self._one(), self._world.counts, STATEMENTS)
+            for statements in _WRITERS:
+                writer = Writer(self._world.dsn, self._one(), self._world.counts, statements)
                 tasks.create_task(writer.run(until))
             for observer in self._observers:
                 tasks.create_task(observer.watch(until))
@@ -141,7 +146,7 @@ class Storm:
     async def _strike_members(self, dice: random.Random, until: float) -> None:
         world = self._world
         while time.monotonic() < until:
-            await asyncio.sleep(dice.uniform(0.1, 1.0))
+            await asyncio.sleep(dice.uniform(0.1, 0.6))
             number = dice.randrange(len(world.members))
             member = world.members[number]
             assert member.is_running, f"{member.role} ended by itself:\n{member.tail()}"
@@ -173,7 +178,7 @@ class Storm:
                 "restarted without its data": self._restart,
             }
             while time.monotonic() < until:
-                await asyncio.sleep(dice.uniform(0.3, 2.5))
+                await asyncio.sleep(dice.uniform(0.2, 1.5))
                 name = dice.choice(list(strikes))
                 with suppress(RedisError, OSError):
                     await strikes[name]()  # type: ignore[misc]

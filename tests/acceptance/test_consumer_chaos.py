@@ -1,5 +1,6 @@
 """Everything at once: no effect is lost or out of order per entity, and every copy comes level."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from servers import IN_A_HURRY, with_schema
 from snapshot_forks import TOKEN, snapshot_nursery
-from test_chaos import SECONDS, SEED
+from test_chaos import SEED
 
 from embedded.postgres import Postgres
 
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
 _POSTGRES = IN_A_HURRY | {"max_connections": "200", "deadlock_timeout": "50ms", "jit": "off"}
 _KEEP_S = 3600.0
 """For how long the feed remembers removals."""
