@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS item (
 CREATE INDEX IF NOT EXISTS item_generation ON item (generation);
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
   title, series, category, tags, synopsis,
-  tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3'
+  tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
 );
 
 -- name: drop

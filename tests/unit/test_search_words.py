@@ -35,7 +35,7 @@ def test_every_word_is_the_beginning_of_one_and_nothing_else(
 @given(asked=st.text() | st.text("\"*():^-+{}\\\0'NEARORAND t1", max_size=60))
 def test_nothing_that_is_typed_is_a_syntax_error(asked: str) -> None:
     with closing(sqlite3.connect(":memory:")) as database:
-        database.execute("CREATE VIRTUAL TABLE words USING fts5 (title, prefix = '1 2 3')")
+        database.execute("CREATE VIRTUAL TABLE words USING fts5 (title, prefix = '2 3')")
         wanted = expression(asked)
         if wanted is not None:
             database.execute("SELECT * FROM words WHERE words MATCH ?", (wanted,)).fetchall()
