@@ -184,7 +184,7 @@ chaos: $(DEV_STAMP) ## Every fault at random, and a count of events: SECONDS=60 
 	$(if $(SECONDS),CHAOS_SECONDS=$(SECONDS)) $(if $(SEED),CHAOS_SEED=$(SEED)) \
 	  $(if $(PARTITIONS),CHAOS_PARTITIONS=$(PARTITIONS)) \
 	  $(PYTHON) -m pytest tests/acceptance/test_chaos.py tests/acceptance/test_snapshot_chaos.py \
-	    tests/acceptance/test_consumer_chaos.py -s
+	    tests/acceptance/test_consumer_chaos.py tests/acceptance/test_viewer_chaos.py -s
 
 bench: $(DEV_STAMP) ## Measure: ONLY=name for one, QUICK=1 for a short run
 	$(PYTHON) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(filter 1 yes,$(QUICK)),--quick)

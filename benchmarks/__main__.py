@@ -14,11 +14,13 @@ from benchmarks import (
     consumer,
     delay,
     drain,
+    invalidate,
     projector,
     row,
     searchable,
     snapshot,
     unary,
+    viewer,
 )
 from benchmarks.errors import BenchmarkFailed
 from benchmarks.screen import Screen
@@ -37,6 +39,8 @@ _BENCHES = {
     "unary": unary.run,
     "consumer": consumer.run,
     "search": searchable.run,
+    "invalidate": invalidate.run,
+    "viewer": viewer.run,
 }
 _RESULTS = ROOT / "benchmarks" / "out" / "bench.json"
 _CHART = ROOT / "docs" / "bench.svg"

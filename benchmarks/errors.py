@@ -2,7 +2,7 @@
 
 
 class BenchmarkFailed(Exception):
-    """Base of the three below; the docstring of each is its message."""
+    """Base of those below; the docstring of each is its message."""
 
 
 class ProgramEnded(BenchmarkFailed):
@@ -15,3 +15,7 @@ class EventsMissing(BenchmarkFailed):
 
 class ItemsMissing(BenchmarkFailed):
     """A sync did not bring the items that it should have brought."""
+
+
+class PagesNotCached(BenchmarkFailed):
+    """Pages did not come from where they were to come from: the cache, or the catalog."""

@@ -27,6 +27,8 @@ SNAPSHOT_SERVER = ("-m", "snapshot_server")
 PROJECTOR = ("-m", "snapshot_server", "projector")
 SEARCH = ("-m", "consumer", "search")
 BETTERPROTO2 = ("-m", "benchmarks.encoding_server", "betterproto2")
+VIEWER = ("-m", "viewer")
+INVALIDATOR = ("-m", "viewer", "invalidate")
 GRPCIO = ("-m", "benchmarks.encoding_server", "grpcio")
 
 _READY = b"place.found"
@@ -39,11 +41,14 @@ _OURS = (
     *("CATALOG_", "PUBLISHER_", "STREAM_", "OUTBOX_", "PG", "LOG_LEVEL"),
     *("SNAPSHOT_", "GRPC_", "SERVICE_AUTH_TOKEN", "ALLOW_UNAUTHENTICATED"),
     *("CONSUMER_", "SEARCH_"),
+    *("VIEWER_", "CACHE_", "CDN_BASE_URL"),
 )
 _SERVING = {
     "GRPC_BIND_ADDRESS": "127.0.0.1:0",
     "ALLOW_UNAUTHENTICATED": "1",
     "SNAPSHOT_HTTP_ADDRESS": "off",
+    "CACHE_HTTP_ADDRESS": "off",
+    "CDN_BASE_URL": "https://cdn.example.com",
 }
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-_MORE_IS_BETTER = ("events/s", "tx/s", "items/s", "MB/s")
+_MORE_IS_BETTER = ("events/s", "tx/s", "items/s", "requests/s", "MB/s")
 
 
 @dataclass(frozen=True)
