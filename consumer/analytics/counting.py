@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from consumer import database
@@ -38,7 +38,15 @@ class Counting:
             if left:
                 await connection.execute(
                     _SQL["add"],
-                    [datetime.fromisoformat(event.timestamp) for event in left],
+                    [_written_at(event) for event in left],
                     [event.entity for event in left],
                     [event.operation for event in left],
                 )
+
+
+def _written_at(event: Event) -> datetime:
+    try:
+        return datetime.fromisoformat(event.timestamp)
+    except ValueError:
+        # Somebody else's entry: a batch that fails of it would fail for ever.
+        return datetime.fromtimestamp(event.position.ms / 1000, UTC)
