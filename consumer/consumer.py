@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Self
 
 from consumer.errors import RedisRefused
 from consumer.event import Group
-from consumer.failures import backoff
 from consumer.keys import stream_keys
 from consumer.lease import Member
 from consumer.link import Link
@@ -97,7 +96,6 @@ class Consumer:
                 beginning=beginning,
                 options=self._options,
                 observe=observe or _log_lines(group),
-                pause_s=backoff(self._options),
             )
             for one in streams
         ]

@@ -13,8 +13,6 @@ from outbox.errors import OutboxUnavailable, StreamUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from consumer.settings import Options
-
 
 _NOT_THE_EVENTS = (DatabaseUnavailable, OutboxUnavailable, RedisRefused, StreamUnavailable)
 """A server is away or refuses: any other event would fail, too, and this one is tried for ever."""
@@ -35,9 +33,9 @@ class SetAside(NamedTuple):
 Verdict: TypeAlias = Again | SetAside
 
 
-def backoff(options: Options) -> Callable[[int], float]:
+def backoff(base_s: float, cap_s: float) -> Callable[[int], float]:
     """Exponential with full jitter: seconds, by the number of failures in a row."""
-    wait = wait_random_exponential(multiplier=options.backoff_base_s, max=options.backoff_cap_s)
+    wait = wait_random_exponential(multiplier=base_s, max=cap_s)
     retrying = Retrying()
 
     def pause_s(failures: int) -> float:

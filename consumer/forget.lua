@@ -9,7 +9,8 @@
 --
 -- Answers {entries that are pending on others, each name that was removed…}; nothing at all to whoever has lost the lease.
 local key, call = KEYS[1], redis.call
-if call('GET', KEYS[2]) ~= ARGV[3] then return {} end
+-- Nobody's is ours as well: we would know if we had let it end.
+if (call('GET', KEYS[2]) or ARGV[3]) ~= ARGV[3] then return {} end
 local answer, strays = {0}, 0
 for _, flat in ipairs(call('XINFO', 'CONSUMERS', key, ARGV[1])) do
   local member = {}

@@ -8,7 +8,7 @@ from consumer import lua
 from consumer.errors import GroupMissing, LeaseLost, RedisRefused
 from consumer.event import Event
 from consumer.gaps import View
-from consumer.keys import begun_key, gap_key, reader_key
+from consumer.keys import begun_key, gap_key, reader_key, term_key
 from outbox.position import Position
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Pending(NamedTuple):
 
 
 class StreamGroup:
-    """*group*, over two links: on *reading* a read may wait, *asking* answers at once."""
+    """*group*, over two links: *reading* may wait, and *asking* answers at once."""
 
     def __init__(self, reading: Link, asking: Link, group: Group, member: Member) -> None:
         self._reading = reading
@@ -46,6 +46,9 @@ class StreamGroup:
         self._stream = group.stream.encode()
         self._name = group.name.encode()
         self._member = member
+        self._last = b"0-0"
+        # Whatever is read after these is read only if nobody has taken the lease since.
+        self._fence = (("WATCH", term_key(*group)), ("GET", reader_key(*group)))
 
     @property
     def member(self) -> str:
@@ -92,39 +95,45 @@ class StreamGroup:
         Then they are handed out all the same, and what is missing is noted. Raises LeaseLost,
         GroupMissing and what a Link raises.
         """
-        *_, (checked, answer) = await self._reading.calls(
-            ("MULTI",),
-            (
-                *("EVAL", _CHECK, 3, self._stream, reader_key(*self.group), gap_key(*self.group)),
-                *(self._name, str(self._member)),
-            ),
-            (
-                *("XREADGROUP", "GROUP", self._name, self._member.name, "COUNT", count),
-                *("STREAMS", self._stream, ">"),
-            ),
-            ("EXEC",),
-        )
-        if checked == b"LEASE":
+        while True:
+            if not self._reading.is_open:
+                self._see_holder((await self._reading.calls(*self._fence))[-1])
+            *_, read, _, holder = await self._reading.calls(
+                ("MULTI",),
+                ("EVAL", _CHECK, 2, self._stream, gap_key(*self.group), self._name),
+                (
+                    *("XREADGROUP", "GROUP", self._name, self._member.name, "COUNT", count),
+                    *("STREAMS", self._stream, ">"),
+                ),
+                ("EXEC",),
+                *self._fence,
+            )
+            self._see_holder(holder)
+            if read is not None:
+                checked, answer = read
+                self._last = checked
+                return None if checked == b"GAP" else self._events(answer)
+
+    def _see_holder(self, holder: bytes | None) -> None:
+        # Nobody's is ours as well: we would know if we had let it end.
+        if holder is not None and holder != str(self._member).encode():
             raise LeaseLost
-        return None if checked == b"GAP" else self._events(answer)
 
     async def gap_is_over(self) -> None:
         """What was noted is made up for."""
         await self._asking.call("DEL", gap_key(*self.group))
 
-    async def wait(self, count: int, block_s: float) -> list[Event]:
-        """What comes next, as soon as it comes, or nothing after *block_s*.
+    async def wait(self, block_s: float) -> None:
+        """Return when something comes after what was there at the last read, or after *block_s*.
 
-        Only for who has just been given all that there was. Raises GroupMissing, and what a Link
-        raises.
+        Not by reading for the group: a read that waits cannot be fenced, nor looked after.
         """
-        answer = await self._reading.call(
-            *("XREADGROUP", "GROUP", self._name, self._member.name, "COUNT", count),
+        await self._reading.call(
             # Redis takes 0 for ever.
-            *("BLOCK", max(int(block_s * 1000), 1), "STREAMS", self._stream, ">"),
+            *("XREAD", "COUNT", 1, "BLOCK", max(int(block_s * 1000), 1)),
+            *("STREAMS", self._stream, self._last),
             within_s=block_s + _GRACE_S,
         )
-        return self._events(answer)
 
     async def claim(self) -> int:
         """Take over what was handed out to others; how many of the entries are gone.

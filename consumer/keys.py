@@ -20,6 +20,11 @@ def reader_key(stream: str, group: str) -> str:
     return f"{_tagged(stream)}:reader:{group}"
 
 
+def term_key(stream: str, group: str) -> str:
+    """Changes whenever another member takes the lease."""
+    return f"{_tagged(stream)}:term:{group}"
+
+
 def members_key(stream: str, group: str) -> str:
     """Who is there, with the time at which it no longer counts."""
     return f"{_tagged(stream)}:members:{group}"

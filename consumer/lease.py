@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from consumer import lua
 from consumer.errors import LeaseLost, NameTaken
-from consumer.keys import reader_key
+from consumer.keys import reader_key, term_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,7 @@ class Lease:
     ) -> None:
         self._link = link
         self._key = reader_key(*group)
+        self._term = term_key(*group)
         self._member = member
         self._lease_s = lease_s
         self._clock = clock
@@ -59,7 +60,7 @@ class Lease:
 
     async def take(self) -> bool:
         """Whether it is ours now. Raises NameTaken, and what a Link raises."""
-        holder = await self._take()
+        holder = await self._ask("take" if self._was_held else "begin")
         if holder == str(self._member):
             self._was_held = True
             return True
@@ -71,7 +72,7 @@ class Lease:
         if not self.held:
             # Somebody may have had it since, even if it is free again.
             raise LeaseLost
-        holder = await self._take()
+        holder = await self._ask("keep")
         if holder != str(self._member):
             self.until = 0.0
             self._check_name(holder)
@@ -82,11 +83,11 @@ class Lease:
         self.until = 0.0
         await self._link.call("EVAL", _RELEASE, 1, self._key, str(self._member))
 
-    async def _take(self) -> str:
+    async def _ask(self, how: str) -> str:
         asked_at = self._clock()
         answer: bytes = await self._link.call(
-            *("EVAL", _TAKE, 1, self._key, self._member.name, self._member.token),
-            *(int(self._lease_s * 1000), 0 if self._was_held else 1),
+            *("EVAL", _TAKE, 2, self._key, self._term),
+            *(self._member.name, self._member.token, int(self._lease_s * 1000), how),
             within_s=self._lease_s,
         )
         holder = answer.decode()

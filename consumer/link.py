@@ -51,6 +51,11 @@ class Link:
         self._moved = False
         self._one_at_a_time = asyncio.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the next command goes where the last one went."""
+        return self._connection is not None
+
     async def call(self, *command: Argument, within_s: float = _ANSWER_S) -> Any:  # noqa: ANN401
         """The answer to one command. Raises StreamUnavailable, GroupMissing or RedisRefused."""
         [answer] = await self.calls(command, within_s=within_s)

@@ -72,8 +72,6 @@ class Reader:
         self._pause_s = pause_s
         self._stream = group.group.stream
         self._took = False
-        self._level = False
-        """The read just before found nothing."""
         self._highest: Position | None = None
         """The last entry that came, of those that come once."""
         self._must_resume = True
@@ -102,21 +100,15 @@ class Reader:
                 failures = 0
 
     async def _read(self) -> None:
-        room = self._options.in_hand - self._options.batch
-        if self._hand.count > room:
-            await self._hand.at_most(max(room, 0))
         count = min(self._options.batch, self._options.in_hand)
-        if self._level:
-            block_s = min(self._options.block_s, self._options.lease_s / 3)
-            events: list[Event] | None = await self._group.wait(count, block_s)
-        else:
-            events = await self._group.read(count)
+        await self._hand.at_most(self._options.in_hand - count)
+        events = await self._group.read(count)
         if events is None:
             self._must_resume = True
-            return
-        self._level = not events
-        if events:
+        elif events:
             self._give(events)
+        else:
+            await self._group.wait(min(self._options.block_s, self._options.lease_s / 3))
 
     def _give(self, events: list[Event]) -> None:
         first, last = events[0].position, events[-1].position
@@ -124,9 +116,7 @@ class Reader:
             # Redis lost something: what comes now may have come before.
             events = self._fresh(events, self._hand.ids())
         self._highest = last if self._highest is None else max(self._highest, last)
-        if events:
-            self._hand.take(events)
-            self._work.give(events)
+        self._take(events)
 
     def _fresh(self, events: Sequence[Event], in_hand: set[bytes]) -> list[Event]:
         """Those of *events* that are neither in hand nor handled."""
@@ -146,7 +136,6 @@ class Reader:
 
     async def _resume(self) -> None:
         """Find the group, mend what is missing, and take what was left, oldest first."""
-        self._level = False
         view = await self._found()
         if not self._took:
             self._took = True
@@ -171,10 +160,11 @@ class Reader:
     async def _take_pending(self) -> None:
         after: bytes | None = b"0-0"
         while after is not None:
-            await self._hand.at_most(max(self._options.in_hand - self._options.batch, 0))
+            count = min(self._options.batch, self._options.in_hand)
+            await self._hand.at_most(self._options.in_hand - count)
             # What is acknowledged meanwhile is in one of the two.
             in_hand = self._hand.ids()
-            page = await self._group.pending(after, self._options.batch)
+            page = await self._group.pending(after, count)
             if page.lost:
                 self._hand.acknowledge_again(page.lost)
                 self._observe(Lost(self._stream, len(page.lost)))
@@ -207,13 +197,13 @@ class Reader:
     async def _begin_alone(self, event: Event, aside: SettingAside) -> None:
         noted, times = await self._group.begun()
         times = times if noted == event.raw_id else 0
-        self._hand.take([event])
         if times >= self._options.attempts:
             await aside.set_aside(event, Reason.DIED, times, None)
+            self._hand.take([event])
             self._hand.finish(event.raw_id)
         else:
             await self._group.note_begun(event.raw_id, times + 1)
-            self._work.give([event])
+            self._take([event])
         await self._hand.at_most(0)
 
     async def _found(self) -> View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from consumer import lua
@@ -12,7 +12,7 @@ from consumer.keys import members_key
 from outbox.errors import StreamUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from consumer.event import Group
     from consumer.lease import Member
@@ -50,16 +50,19 @@ class Sharing:
         self._allowed = len(streams)
         self._held: set[str] = set()
 
-    def take(self, stream: str) -> bool:
-        """Whether the member may try for one more, which is *stream*; then it counts as held."""
-        if stream in self._held or len(self._held) < self._allowed:
-            self._held.add(stream)
-            return True
-        return False
+    @property
+    def has_room(self) -> bool:
+        """Whether the member may try for one more; at once for several, one too many is let go."""
+        return len(self._held) < self._allowed
 
-    def give(self, stream: str) -> None:
-        """It has it no longer, or did not get it."""
-        self._held.discard(stream)
+    @contextmanager
+    def holding(self, stream: str) -> Iterator[None]:
+        """Meanwhile the member has *stream*."""
+        self._held.add(stream)
+        try:
+            yield
+        finally:
+            self._held.discard(stream)
 
     async def watch(self) -> None:
         """Keep the share up to date, until cancelled."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from consumer.chores import Chores
 from consumer.dead_letters import DeadLetters
 from consumer.errors import DatabaseUnavailable, LeaseLost, RedisRefused
+from consumer.failures import backoff
 from consumer.group import StreamGroup
 from consumer.hand import Hand
 from consumer.lag import Lag
@@ -26,8 +27,6 @@ from consumer.work import BatchWork, LaneWork
 from outbox.errors import StreamUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from redis.asyncio import Redis
 
     from consumer.event import Group
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.5
 _GOOD_BYE_S = 1.0
+_RECONNECT_BASE_S = 0.05
+_RECONNECT_CAP_S = 1.0
 # OSError and DatabaseUnavailable: of the checkpoint.
 _TRANSIENT = (StreamUnavailable, RedisRefused, DatabaseUnavailable, OSError, TimeoutError)
 
@@ -59,7 +60,6 @@ class Standing:
         beginning: Beginning,
         options: Options,
         observe: Observe,
-        pause_s: Callable[[int], float],
     ) -> None:
         self._redis = redis
         self._member = member
@@ -69,7 +69,8 @@ class Standing:
         self._beginning = beginning
         self._options = options
         self._observe = observe
-        self._pause_s = pause_s
+        self._pause_s = backoff(options.backoff_base_s, options.backoff_cap_s)
+        self._reconnect_s = backoff(_RECONNECT_BASE_S, min(_RECONNECT_CAP_S, options.backoff_cap_s))
         self._reading = Link(redis, group.stream)
         self._asking = Link(redis, group.stream)
         self._group = StreamGroup(self._reading, self._asking, group, member)
@@ -89,19 +90,17 @@ class Standing:
         failures = 0
         while not stop.is_set():
             pause_s = min(self._options.lease_s / 3, _LOOK_EVERY_S)
-            if sharing.take(self.stream):
-                try:
-                    if await self._lease.take():
+            try:
+                if sharing.has_room and await self._lease.take():
+                    with sharing.holding(self.stream):
                         await self._read(leave)
-                    failures = 0
-                except _TRANSIENT as exc:
-                    failures += 1
-                    pause_s = self._pause_s(failures)
-                    self._observe(Away(self.stream, "take", failures, pause_s, exc))
-                finally:
-                    sharing.give(self.stream)
-                if not stop.is_set():
-                    leave.clear()
+                failures = 0
+            except _TRANSIENT as exc:
+                failures += 1
+                pause_s = self._reconnect_s(failures)
+                self._observe(Away(self.stream, "take", failures, pause_s, exc))
+            if not stop.is_set():
+                leave.clear()
             await pause(stop, pause_s)
 
     async def close(self) -> None:
@@ -131,7 +130,7 @@ class Standing:
             self._seen.reached(known)
         letters = DeadLetters(self._redis, group.stream, group.name)
         aside = SettingAside(letters, self._options.after_dead_letter, self._observe)
-        hand = Hand(self._group, self._seen, self._observe, self._pause_s)
+        hand = Hand(self._group, self._seen, self._observe, self._reconnect_s)
         settler = None
         if self._handler is not None:
             await aside.load()
@@ -172,7 +171,7 @@ class Standing:
             self._beginning,
             self._options,
             self._observe,
-            self._pause_s,
+            self._reconnect_s,
         )
         chores = Chores(
             self._group,

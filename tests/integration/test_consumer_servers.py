@@ -12,6 +12,7 @@ from consuming import GROUP, STREAM, acknowledged, add, consuming
 from publishing import entries
 from redis.asyncio import Redis
 
+from consumer.errors import LeaseLost
 from consumer.event import Group
 from consumer.group import StreamGroup
 from consumer.keys import reader_key, stream_keys
@@ -22,7 +23,7 @@ from outbox.position import ORIGIN
 from publisher.errors import StreamBehind
 from publisher.store.stream import EventStream
 
-ME = Member("me", "1")
+ME, OTHER = Member("me", "1"), Member("somebody else", "1")
 
 
 @pytest.fixture
@@ -32,12 +33,14 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @asynccontextmanager
-async def group_of(redis: Redis) -> AsyncIterator[StreamGroup]:
-    """The group, and the lease on its stream."""
+async def group_of(redis: Redis, member: Member = ME) -> AsyncIterator[StreamGroup]:
+    """The group, as the *member* that reads it."""
     group, reading, asking = Group(STREAM, GROUP), Link(redis, STREAM), Link(redis, STREAM)
     try:
-        assert await Lease(asking, group, ME, 60).take()
-        yield StreamGroup(reading, asking, group, ME)
+        lease = Lease(asking, group, member, 60)
+        assert await lease.take()
+        yield StreamGroup(reading, asking, group, member)
+        await lease.release()
     finally:
         await reading.close()
         await asking.close()
@@ -61,7 +64,10 @@ async def test_every_server_is_understood_in_every_protocol(
         assert read is not None
         assert [event.id for event in read] == ids[4:7]
         assert [event.entity_id for event in read] == ["e", "f", "g"]
-        assert [event.id for event in await group.wait(2, 0.01)] == ids[7:9]
+        await group.wait(0.01)
+        read = await group.read(2)
+        assert read is not None
+        assert [event.id for event in read] == ids[7:9]
         strays, removed = await group.forget_members(0)
         assert (strays, removed) == (4, [])
         gone = await group.claim()
@@ -79,6 +85,12 @@ async def test_every_server_is_understood_in_every_protocol(
         assert await group.forget_members(0) == (0, ["dead"])
         view = await group.view()
         assert (str(view.delivered), str(view.last), view.pending) == (ids[8], ids[9], 0)
+        # It was frozen, and somebody else has come and gone.
+        await redis.delete(reader_key(STREAM, GROUP))
+        async with group_of(redis, OTHER):
+            with pytest.raises(LeaseLost):
+                await group.read(3)
+        assert (await group.view()).delivered == view.delivered
 
 
 async def test_partitions_are_read_on_the_nodes_of_a_cluster_wherever_their_slots_go(

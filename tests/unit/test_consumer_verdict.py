@@ -3,7 +3,6 @@ import pytest
 from consumer.dead_letters import Reason
 from consumer.errors import Reject, Retry
 from consumer.failures import Again, SetAside, backoff, verdict
-from consumer.settings import Options
 from consumer.sharing import share_of
 
 BOOM = RuntimeError("boom")
@@ -29,7 +28,7 @@ def test_a_failure_is_tried_again_or_set_aside(
 
 
 def test_the_pause_grows_up_to_its_cap_and_is_spread_over_all_of_it() -> None:
-    pause_s = backoff(Options(backoff_base_s=0.1, backoff_cap_s=1.0))
+    pause_s = backoff(0.1, 1.0)
     for failures, ceiling in ((1, 0.1), (3, 0.4), (4, 0.8), (5, 1.0), (5000, 1.0)):
         pauses = [pause_s(failures) for _ in range(200)]
         assert 0 <= min(pauses) < ceiling / 4
