@@ -30,9 +30,12 @@ class Told:
         self.search_index = os.environ.get(SEARCH_INDEX) or str(folder / "search.db")
         self.snapshot_address = listening[_GRPC]
         self.viewer_address = listening[_VIEWER]
-        self.has_token = bool(os.environ.get("SERVICE_AUTH_TOKEN"))
+        names = ("SERVICE_AUTH_TOKEN", "SERVICE_AUTH_TOKEN_FILE")
+        self.has_token = any(os.environ.get(name) for name in names)
+        # What we set ourselves must not be in a file, too.
+        files = [f"{name}_FILE" for name in addresses]
         self.environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in files},
             **listening,
             **addresses,
             SNAPSHOT_ADDRESS: self.snapshot_address,

@@ -21,6 +21,6 @@ class SearchSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Nothing in it can be wrong before it is used."""
+        """Raises BadSetting."""
         index = Path(environment.get("SEARCH_INDEX", "") or "search.db")
         return cls(index, Access.from_environment(environment))
