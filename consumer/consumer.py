@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Self
 
 from consumer.errors import RedisRefused
 from consumer.event import Group
+from consumer.footing import Beginning
 from consumer.keys import stream_keys
 from consumer.lease import Member
 from consumer.link import Link
-from consumer.reader import Beginning
 from consumer.settings import Options
 from consumer.sharing import Sharing
 from consumer.standing import Standing

@@ -3,49 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from consumer.dead_letters import Reason
-from consumer.errors import FellOff, GroupMissing, RedisRefused
-from consumer.gaps import after_gap, gap_in
+from consumer.errors import GroupMissing, RedisRefused
+from consumer.gaps import gap_in
 from consumer.reports import (
     Away,
     Claimed,
     Duplicates,
-    GapFound,
-    GapHealed,
-    GroupMade,
     Lost,
     MembersRemoved,
     Took,
 )
 from outbox.errors import StreamUnavailable
-from outbox.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from consumer.checkpoint import Checkpoint
-    from consumer.event import Event, Gap, Group
-    from consumer.gaps import View
+    from consumer.event import Event
+    from consumer.footing import Footing
     from consumer.group import StreamGroup
     from consumer.hand import Hand
     from consumer.reports import Observe
     from consumer.setting_aside import SettingAside
     from consumer.settings import Options
     from consumer.work import Work
+    from outbox.position import Position
 
 _TRUSTED = 2
 """An entry that was handed out more often may be what its readers died of."""
-
-
-class Beginning(NamedTuple):
-    """Where a group begins, and how it goes on when entries are missing."""
-
-    start: Position | Callable[[Group], Awaitable[Position]]
-    checkpoint: Checkpoint | None
-    on_gap: Callable[[Gap], Awaitable[Position | None]] | None
-    effects_in_redis: bool
 
 
 class Reader:
@@ -57,7 +44,7 @@ class Reader:
         hand: Hand,
         work: Work,
         aside: SettingAside | None,
-        beginning: Beginning,
+        footing: Footing,
         options: Options,
         observe: Observe,
         pause_s: Callable[[int], float],
@@ -66,7 +53,7 @@ class Reader:
         self._hand = hand
         self._work = work
         self._aside = aside
-        self._beginning = beginning
+        self._footing = footing
         self._options = options
         self._observe = observe
         self._pause_s = pause_s
@@ -125,7 +112,7 @@ class Reader:
         for event in events:
             if event.raw_id in in_hand:
                 continue
-            if not self._beginning.effects_in_redis and self._hand.seen.knows(event.raw_id):
+            if not self._footing.effects_in_redis and self._hand.seen.knows(event.raw_id):
                 again.append(event.raw_id)
             else:
                 fresh.append(event)
@@ -136,13 +123,13 @@ class Reader:
 
     async def _resume(self) -> None:
         """Find the group, mend what is missing, and take what was left, oldest first."""
-        view = await self._found()
+        view = await self._footing.found()
         if not self._took:
             self._took = True
             self._observe(Took(self._stream, self._group.member, view.pending))
         if gap := gap_in(view):
             await self._hand.at_most(0)
-            await self._mend(gap, view)
+            await self._footing.mend(gap, view)
         elif view.noted:
             await self._group.gap_is_over()
         strays, removed = await self._group.forget_members(self._options.lease_s * 2)
@@ -205,41 +192,3 @@ class Reader:
             await self._group.note_begun(event.raw_id, times + 1)
             self._take([event])
         await self._hand.at_most(0)
-
-    async def _found(self) -> View:
-        """The group, which is made if it is not there."""
-        try:
-            return await self._group.view()
-        except GroupMissing:
-            position = await self._begins_at()
-            await self._group.make(position)
-            self._observe(GroupMade(self._stream, position))
-            return await self._group.view()
-
-    async def _begins_at(self) -> Position:
-        beginning, seen = self._beginning, self._hand.seen
-        if beginning.effects_in_redis:
-            seen.forget()
-        elif seen.mark is not None:
-            # The checkpoint is never ahead of it.
-            return seen.mark
-        if isinstance(beginning.start, Position):
-            return beginning.start
-        return await beginning.start(self._group.group)
-
-    async def _mend(self, gap: Gap, view: View) -> None:
-        self._observe(GapFound(gap))
-        undelivered = gap.after >= view.delivered or bool(view.noted)
-        healed = None
-        if self._beginning.on_gap is not None:
-            healed = await self._beginning.on_gap(gap)
-        elif undelivered:
-            raise FellOff(self._group.group.name, gap)
-        if healed is not None:
-            self._hand.seen.reached(healed)
-            self._observe(GapHealed(gap, healed))
-        if undelivered or healed is not None:
-            position = after_gap(view, healed)
-            if position > view.delivered:
-                await self._group.go_on_after(position)
-        await self._group.gap_is_over()

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from consumer.dead_letters import DeadLetters, Letter
+    from consumer.lane_work import LaneWork
     from consumer.lease import Lease
     from consumer.reports import Observe
     from consumer.requests import Requests
     from consumer.setting_aside import SettingAside
-    from consumer.work import Handler, LaneWork
+    from consumer.work import Handler
 
 EVERY_S = 1.0
 

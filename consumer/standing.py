@@ -6,13 +6,16 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from consumer.batch_work import BatchWork
 from consumer.chores import Chores
 from consumer.dead_letters import DeadLetters
 from consumer.errors import DatabaseUnavailable, LeaseLost, RedisRefused
 from consumer.failures import backoff
+from consumer.footing import Footing
 from consumer.group import StreamGroup
 from consumer.hand import Hand
 from consumer.lag import Lag
+from consumer.lane_work import LaneWork
 from consumer.lease import Lease
 from consumer.link import Link
 from consumer.reader import Reader
@@ -23,15 +26,14 @@ from consumer.setting_aside import SettingAside
 from consumer.settling import EVERY_S, LaneHost, Settler
 from consumer.tasks import pause
 from consumer.term import Term
-from consumer.work import BatchWork, LaneWork
 from outbox.errors import StreamUnavailable
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from consumer.event import Group
+    from consumer.footing import Beginning
     from consumer.lease import Member
-    from consumer.reader import Beginning
     from consumer.reports import Observe
     from consumer.settings import Options
     from consumer.sharing import Sharing
@@ -168,7 +170,7 @@ class Standing:
             hand,
             work,
             aside if self._handler is not None else None,
-            self._beginning,
+            Footing(self._group, self._seen, self._beginning, self._observe),
             self._options,
             self._observe,
             self._reconnect_s,
