@@ -66,4 +66,5 @@ def _marked(text: str) -> Text:
 
 
 def _printable(text: str) -> str:
-    return "".join(character for character in text if character.isprintable())
+    spaced = "".join(" " if character.isspace() else character for character in text)
+    return "".join(filter(str.isprintable, spaced))
