@@ -87,7 +87,8 @@ class Pages:
             if isinstance(seen, bytes):
                 return Found(seen, from_cache=True)
             load = self._loads.get(name)
-            if load is None:
+            # One that has just ended is no use: waiting for it would not even let others go on.
+            if load is None or load.task.done():
                 return await asyncio.shield(self._begin(name, seen))
             # What another request loads may be older than a change that was purged before this
             # one came. It is not, if nothing was purged in between; or if the cache takes it only
@@ -105,11 +106,12 @@ class Pages:
         load = _Load(place)
         load.task = asyncio.create_task(self._load(name, load))
         self._loads[name] = load
-        load.task.add_done_callback(partial(self._ended, name))
+        load.task.add_done_callback(partial(self._ended, name, load))
         return load.task
 
-    def _ended(self, name: PageName, task: asyncio.Task[Found]) -> None:
-        del self._loads[name]
+    def _ended(self, name: PageName, load: _Load, task: asyncio.Task[Found]) -> None:
+        if self._loads.get(name) is load:
+            del self._loads[name]
         if not task.cancelled():
             # Whoever waits is told; perhaps nobody does any more.
             task.exception()
