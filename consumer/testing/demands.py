@@ -16,8 +16,8 @@ class Demands:
     events: int = 100
     """About so many in each scenario."""
     within_s: float = 20.0
-    """Whatever a scenario waits for must come within so many seconds, the consumer's idle limit and
-    the time that it takes to start included."""
+    """A consumer that has not come nearer to the end for so many seconds has failed: more than its
+    idle limit and the time that it takes to start."""
     slow_s: float = 1.0
     """How long the slow handler takes: longer than the consumer's idle limit."""
     restarts: int = 3

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from embedded.valkey import Valkey
 
 _LOOK_S = 0.005
+_AT_MOST = 10
+"""Times `within_s`, for those who move on without end."""
 
 
 class Broken(Exception):
@@ -164,12 +166,19 @@ class Stage:
 
     async def until(self, condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
         """Wait, and start again whoever ends by itself. Raises Broken, Stuck."""
-        deadline = time.monotonic() + self.demands.within_s
+        started = moved = time.monotonic()
+        before = await self.watch.progress()
         while not await condition():
             if self.watch.violations:
                 raise Broken
             await self._supervise()
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now - moved > self.demands.within_s / 2 and before != await self.watch.progress():
+                before, moved = await self.watch.progress(), now
+            if (
+                now - moved > self.demands.within_s
+                or now - started > _AT_MOST * self.demands.within_s
+            ):
                 raise Stuck(otherwise)
             await asyncio.sleep(_LOOK_S)
 

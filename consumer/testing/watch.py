@@ -92,6 +92,12 @@ class Watch:
             return False
         return not await self.missing()
 
+    async def progress(self) -> tuple[object, ...]:
+        """Something that changes as long as the consumer comes nearer to the end."""
+        state = await self.state_of_group()
+        done = {effect.event_id for effect in (await self.account()).effects}
+        return state.delivered, len(state.pending), len(done)
+
     async def allow_pending_again(self) -> frozenset[str]:
         """What is pending may be delivered once more, because a member is gone."""
         pending = (await self.state_of_group()).pending

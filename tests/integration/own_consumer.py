@@ -16,7 +16,7 @@ _PROCESS_LEASE_S = 1.0
 """Of processes of which several start at once: one that is held up so long is not alone."""
 
 
-async def own_consumer(context: Context, lease_s: float = 0.3) -> None:
+async def own_consumer(context: Context, lease_s: float = 0.5) -> None:
     """Handles each event by saying so."""
 
     async def handle(event: Event) -> None:
