@@ -48,7 +48,7 @@ class Target(Protocol):
         """Store what *chunk* has, and its bookmark, in one transaction; what is held then.
 
         The bookmark is ``chunk.position or chunk.next_cursor``. A lower version than the one that
-        is held changes nothing. None: nobody counts.
+        is held changes nothing. None: nobody counts, or events change the copy too.
         """
 
 
