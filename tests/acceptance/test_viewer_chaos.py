@@ -14,7 +14,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from processes import Publisher, eventually
+from processes import Publisher
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -94,18 +94,18 @@ class Storm:
 
     async def _calm(self) -> None:
         """All is purged and shown in the end."""
-        touched = 0.0
-
-        async def is_level() -> bool:
-            nonlocal touched
+        started, touched, missing = time.monotonic(), 0.0, "everything"
+        while missing:
             self._check()
+            if time.monotonic() - started > _LEVEL_WITHIN_S:
+                tails = "\n\n".join(member.tail() for member in self._members)
+                pytest.fail(f"{missing}; {self._judge.wrong[:5]}\n{tails}")
             if time.monotonic() - touched > _TOUCH_EVERY_S:
                 # What is made up for at once, as by whoever begins anew, is not told one by one.
                 await self._judge.touch_all()
                 touched = time.monotonic()
-            return await self._judge.is_level()
-
-        await eventually(is_level, within_s=_LEVEL_WITHIN_S)
+            await asyncio.sleep(0.02)
+            missing = await self._judge.missing()
 
     def _check(self) -> None:
         for member in self._members:

@@ -74,17 +74,18 @@ class Judge:
             for _ in range(_READERS):
                 tasks.create_task(self._read(session, until, random.Random(dice.random())))
 
-    async def is_level(self) -> bool:
-        """Whether everything that was written is purged, and each viewer shows it, twice."""
+    async def missing(self) -> str:
+        """What is not as it must be in the end: all that was written is purged, and shown."""
         self._hear()
-        if any(self._floor[id_] < self._written[id_] for _, id_ in self._entities):
-            return False
+        late = [id_ for _, id_ in self._entities if self._floor[id_] < self._written[id_]]
+        if late:
+            return f"not purged: {late}"
         async with ClientSession(timeout=ClientTimeout(total=_ANSWER_WITHIN_S)) as session:
             for url in self._urls:
                 for path in self._paths * 2:
                     if not await self._ask(session, url + path):
-                        return False
-        return True
+                        return f"no answer: {url}{path}"
+        return ""
 
     async def touch_all(self) -> None:
         """Whatever of the writes was in a gap has an event now."""
