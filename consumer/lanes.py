@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 if TYPE_CHECKING:
     from consumer.errand import Errand
@@ -54,4 +55,4 @@ class Lanes:
 
     def number_of(self, entity: bytes) -> int:
         """Of the lane of *entity*."""
-        return hash(entity) % len(self.all)
+        return crc32(entity) % len(self.all)

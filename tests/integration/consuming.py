@@ -18,7 +18,6 @@ GROUP = "search"
 OPTIONS = Options(
     batch=20,
     in_hand=60,
-    lease_s=0.4,
     block_s=0.1,
     backoff_base_s=0.01,
     backoff_cap_s=0.05,

@@ -68,6 +68,7 @@ async def test_every_server_is_understood_in_every_protocol(
         read = await group.read(2)
         assert read is not None
         assert [event.id for event in read] == ids[7:9]
+        await asyncio.sleep(0.002)
         strays, removed = await group.forget_members(0)
         assert (strays, removed) == (4, [])
         gone = await group.claim()

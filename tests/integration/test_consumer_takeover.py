@@ -14,6 +14,8 @@ from consumer.errors import NameTaken
 from consumer.keys import reader_key, stream_keys
 from consumer.reports import Claimed, LostLease, MembersRemoved, Released, Took
 
+SHORT = replace(OPTIONS, lease_s=0.8)
+
 
 async def test_what_was_left_pending_comes_first_oldest_first_whoever_left_it(
     redis: Redis,
@@ -41,10 +43,10 @@ async def test_entries_of_a_member_that_is_gone_are_claimed_soon_after_its_lease
 
     async with (
         cut_off(redis_url, tmp_path) as away,
-        consuming(away.redis, never, lanes=100) as lost,
+        consuming(away.redis, never, options=SHORT) as lost,
     ):
         await lost.until(lambda: len(lost.begun) == len(ids))
-        async with consuming(redis) as other:
+        async with consuming(redis, options=SHORT) as other:
             await asyncio.sleep(0)
             away.cut()
             began = time.monotonic()
@@ -54,20 +56,20 @@ async def test_entries_of_a_member_that_is_gone_are_claimed_soon_after_its_lease
             await lost.sees(LostLease)
             removed = await other.sees(MembersRemoved)
 
-    assert took_s < OPTIONS.lease_s + 1
+    assert took_s < SHORT.lease_s + 1
     assert len(removed.members) == 1
     assert lost.handled == []
 
 
 async def test_a_long_handler_is_not_robbed_of_its_entries(redis: Redis) -> None:
-    ids = await add(redis, "aa")
+    ids = await add(redis, "a")
 
     async def long(_: Event) -> None:
-        await asyncio.sleep(OPTIONS.lease_s * 1.5)
+        await asyncio.sleep(SHORT.lease_s * 1.5)
 
-    async with consuming(redis, long) as member:
+    async with consuming(redis, long, options=SHORT) as member:
         await member.sees(Took)
-        async with consuming(redis) as standby:
+        async with consuming(redis, options=SHORT) as standby:
             await member.handles(ids)
             assert standby.reports == []
     assert member.begun == ids
@@ -81,9 +83,9 @@ async def test_a_member_that_was_frozen_past_its_lease_begins_nothing_more(redis
         order.append(event.id)
         if order == ids[:1]:
             # Neither this member nor its loop does anything meanwhile.
-            time.sleep(OPTIONS.lease_s * 1.5)  # noqa: ASYNC251
+            time.sleep(SHORT.lease_s * 1.5)  # noqa: ASYNC251
 
-    async with consuming(redis, handler) as member:
+    async with consuming(redis, handler, options=SHORT) as member:
         await member.sees(LostLease)
         assert order == ids[:1]
         await member.handles(ids)
@@ -95,10 +97,10 @@ async def test_a_member_that_was_frozen_past_its_lease_begins_nothing_more(redis
 
 
 async def test_a_standby_takes_over_as_soon_as_the_reader_lets_go(redis: Redis) -> None:
-    options = replace(OPTIONS, lease_s=30)
+    options = replace(OPTIONS, lease_s=60)
     async with consuming(redis, options=options) as first:
         await first.sees(Took)
-        async with consuming(redis, options=replace(options, lease_s=0.3)) as standby:
+        async with consuming(redis, options=SHORT) as standby:
             await first.drain()
             await first.sees(Released)
             await standby.sees(Took, within_s=1)
@@ -112,9 +114,9 @@ async def test_partitions_are_spread_over_the_members_that_are_there(redis: Redi
         held = [await redis.get(reader_key(key, GROUP)) for key in keys]
         return {str(one).partition(" ")[0] for one in held}
 
-    async with consuming(redis, partitions=4, name="a") as first:
+    async with consuming(redis, partitions=4, name="a", options=SHORT) as first:
         await first.until(lambda: len(first.of(Took)) == 4)
-        async with consuming(redis, partitions=4, name="b") as second:
+        async with consuming(redis, partitions=4, name="b", options=SHORT) as second:
             await second.until(lambda: len(second.of(Took)) == 2)
             assert await readers() == {"a", "b"}
             for key in keys:
@@ -128,9 +130,9 @@ async def test_partitions_are_spread_over_the_members_that_are_there(redis: Redi
 
 
 async def test_of_two_processes_with_one_name_the_older_ends(redis: Redis) -> None:
-    async with consuming(redis, name="me") as older:
+    async with consuming(redis, name="me", options=SHORT) as older:
         await older.sees(Took)
-        async with consuming(redis, name="me") as newer:
+        async with consuming(redis, name="me", options=SHORT) as newer:
             await newer.sees(Took)
             with pytest.raises(NameTaken):
                 await older.until(lambda: False)

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.event import Event
@@ -36,6 +36,7 @@ def test_an_entity_is_always_in_the_same_lane() -> None:
     assert len({lanes.number_of(str(number).encode()) for number in range(1000)}) == 8
 
 
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from("abc"), max_size=30), st.data())
 def test_whatever_is_held_and_released_each_entity_keeps_its_order(
     entities: list[str], data: st.DataObject
