@@ -12,11 +12,11 @@ from consumer import Consumer, Event, Gap, Options
 from consumer.testing import Command, Context
 from outbox.position import Position
 
-_PROCESS_LEASE_S = 1.0
-"""Of processes of which several start at once: one that is held up so long is not alone."""
+_LEASE_S = 1.0
+"""Several start at once, beside other tests: one that is held up so long is not alone."""
 
 
-async def own_consumer(context: Context, lease_s: float = 0.5) -> None:
+async def own_consumer(context: Context) -> None:
     """Handles each event by saying so."""
 
     async def handle(event: Event) -> None:
@@ -31,7 +31,7 @@ async def own_consumer(context: Context, lease_s: float = 0.5) -> None:
             stream=context.stream,
             name=context.name,
             on_gap=go_on,
-            options=Options(lease_s=lease_s, batch=20, block_s=0.1, backoff_cap_s=0.1),
+            options=Options(lease_s=_LEASE_S, batch=20, block_s=0.1, backoff_cap_s=0.1),
             observe=lambda _: None,
         ) as consumer,
     ):
@@ -65,8 +65,7 @@ async def _main() -> None:
             name=environment["CONSUMER_NAME"],
             effect=effect,
             stop=stop,
-        ),
-        _PROCESS_LEASE_S,
+        )
     )
 
 

@@ -87,7 +87,7 @@ async def test_a_loop_by_hand_passes_where_one_member_is_enough(tmp_path: Path) 
 
 
 async def test_our_own_consumer_passes_every_scenario_as_a_coroutine(tmp_path: Path) -> None:
-    report = await Scenarios(tmp_path).run(own_consumer, at_once=3)
+    report = await Scenarios(tmp_path).run(own_consumer, at_once=4, slow_s=1.5)
     report.check()
     assert [outcome.scenario for outcome in report.outcomes] == list(Scenario)
     assert not any(outcome.notes or outcome.restarts for outcome in report.outcomes)
