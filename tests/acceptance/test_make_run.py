@@ -7,7 +7,10 @@ import re
 import shutil
 import signal
 import sys
+import time
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import aiohttp
@@ -18,6 +21,7 @@ from processes import ROOT, eventually
 
 from consumer.search.answers import search
 from embedded.folder import DevFolder
+from embedded.programs import PROGRAMS
 
 PACKAGES = (
     *("consumer", "content_proto", "examples", "outbox", "process", "publisher"),
@@ -58,29 +62,42 @@ async def _try(root: Path, header: str) -> None:
     assert (await _page(page))["slug"] == slug
 
     index = Path(DevFolder(root).address("SEARCH_INDEX"))
+    await eventually(partial(_all_at_work, root))
     connection = await asyncpg.connect(DevFolder(root).address("DATABASE_URL"))
     try:
-        for number in range(3):
+        took_s = []
+        for number in range(5):
+            began = time.monotonic()
             await connection.execute(_RETITLE, slug, f"Unheard{number}")
             await _is_found(index, f"unheard{number}", 1 + 3)
+            took_s.append(time.monotonic() - began)
+        # One of them may meet a busy moment of the machine.
+        assert median(took_s) < 1
         await connection.execute(_RENAME, "Scullery")
         await _is_found(index, "scullery", 2 + 6)
     finally:
         await connection.close()
 
     async def shows_it() -> bool:
-        return bool((await _page(page))["title"] == "Unheard2")
+        return bool((await _page(page))["title"] == "Unheard4")
 
-    await eventually(shows_it, within_s=5)
+    await eventually(shows_it)
+
+
+async def _all_at_work(root: Path) -> bool:
+    """Those too that `make run` starts last."""
+    folder = DevFolder(root).path
+    readers = [program.log(folder) for program in PROGRAMS if program.reads]
+    return all("stream.taken" in log.read_text("utf-8") for log in readers)
 
 
 async def _is_found(index: Path, word: str, times: int) -> None:
-    """Within a second of the commit: in the series and all its episodes."""
+    """Return once it is, in a series and all its episodes."""
 
     async def is_found() -> bool:
         return len(search(index, word, most=99)) == times
 
-    await eventually(is_found, within_s=1)
+    await eventually(is_found)
 
 
 def _shown(pattern: str, header: str) -> tuple[str, ...]:
