@@ -18,7 +18,7 @@ _PROCESS_MATTERS = [
     *(Scenario.KILLED_IN_MID_BATCH, Scenario.SLOW_HANDLER, Scenario.MEMBERS_COME_AND_GO),
     *(Scenario.ACK_LOST, Scenario.REDIS_LOST),
 ]
-_NEVER_COMES = {Kind.LEFT_PENDING: 2.0, Kind.LOST: 2.0}
+_NEVER_COMES = {Kind.LEFT_PENDING: 4.0, Kind.LOST: 4.0}
 """What can only be waited for in vain."""
 
 _WRONG = [
@@ -77,6 +77,12 @@ def test_a_wrong_consumer_fails_its_scenario(
     assert kind in {violation.kind for violation in report[scenario].violations}, str(report)
     with pytest.raises(AssertionError, match=kind):
         report.check()
+
+
+def test_an_acknowledgement_is_looked_at_before_redis_sees_it(
+    reports: dict[tuple[Flaw, Scenario], Report],
+) -> None:
+    assert "is being acknowledged" in str(reports[Flaw.ACKNOWLEDGES_FIRST, Scenario.STEADY])
 
 
 async def test_a_loop_by_hand_passes_where_one_member_is_enough(tmp_path: Path) -> None:
