@@ -62,6 +62,8 @@ class Reader:
         self._highest: Position | None = None
         """The last entry that came, of those that come once."""
         self._must_resume = True
+        self._caught_up = False
+        """What was left when the term began has been taken."""
 
     def resume(self) -> None:
         """Look for what was left once more."""
@@ -105,14 +107,18 @@ class Reader:
         self._highest = last if self._highest is None else max(self._highest, last)
         self._take(events)
 
-    def _fresh(self, events: Sequence[Event], in_hand: set[bytes]) -> list[Event]:
+    def _fresh(
+        self, events: Sequence[Event], in_hand: set[bytes], *, by_mark: bool = True
+    ) -> list[Event]:
         """Those of *events* that are neither in hand nor handled."""
         fresh: list[Event] = []
         again: list[bytes] = []
         for event in events:
             if event.raw_id in in_hand:
                 continue
-            if not self._footing.effects_in_redis and self._hand.seen.knows(event.raw_id):
+            if not self._footing.effects_in_redis and self._hand.seen.knows(
+                event.raw_id, by_mark=by_mark
+            ):
                 again.append(event.raw_id)
             else:
                 fresh.append(event)
@@ -141,10 +147,11 @@ class Reader:
             self._observe(Claimed(self._stream, strays))
             if gone:
                 self._observe(Lost(self._stream, gone))
-        await self._take_pending()
-        self._must_resume = False
+        # What somebody else was given while we read has never come by here.
+        await self._take_pending(by_mark=not (strays and self._caught_up))
+        self._caught_up, self._must_resume = True, False
 
-    async def _take_pending(self) -> None:
+    async def _take_pending(self, *, by_mark: bool) -> None:
         after: bytes | None = b"0-0"
         while after is not None:
             count = min(self._options.batch, self._options.in_hand)
@@ -155,7 +162,7 @@ class Reader:
             if page.lost:
                 self._hand.acknowledge_again(page.lost)
                 self._observe(Lost(self._stream, len(page.lost)))
-            events = self._fresh(page.events, in_hand | self._hand.ids())
+            events = self._fresh(page.events, in_hand | self._hand.ids(), by_mark=by_mark)
             if page.events:
                 last = page.events[-1].position
                 self._highest = last if self._highest is None else max(self._highest, last)

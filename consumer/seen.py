@@ -48,11 +48,11 @@ class Seen:
         """All up to *position* is handled, whoever did it."""
         self._mark = position if self.mark is None else max(self._mark or position, position)
 
-    def knows(self, raw_id: Raw) -> bool:
-        """Whether the event is handled."""
+    def knows(self, raw_id: Raw, *, by_mark: bool = True) -> bool:
+        """Whether the event is handled; *by_mark*: also if that follows from where we have come."""
         if raw_id in self._done:
             return True
-        mark = self.mark
+        mark = self.mark if by_mark else None
         return mark is not None and Position.parse(raw_id.decode()) <= mark
 
     def began(self, raw_ids: Iterable[Raw]) -> None:

@@ -109,6 +109,22 @@ async def test_a_gap_is_healed_by_who_can_before_anything_behind_it_is_handled(
     assert len(member.of(GapHealed)) == 1
 
 
+async def test_what_healing_has_covered_is_not_handled_though_it_is_pending(redis: Redis) -> None:
+    ids = await add(redis, "abcdef")
+    await redis.xgroup_create(STREAM, GROUP, "0")
+    await redis.xreadgroup(GROUP, "dead", {STREAM: ">"}, count=4)
+    await redis.xtrim(STREAM, minid=ids[2], approximate=False)
+
+    async def on_gap(gap: Gap) -> Position:
+        assert gap == Gap(STREAM, after=Position(1, 0), first=Position(3, 1))
+        return Position(5, 1)
+
+    async with consuming(redis, on_gap=on_gap) as member:
+        await member.handles(ids[5:])
+    assert member.handled == ids[5:]
+    assert await pending(redis) == []
+
+
 async def test_a_gap_under_way_is_found_and_noted_until_it_is_healed(redis: Redis) -> None:
     ids = await add(redis, "a")
     begun, go_on = asyncio.Event(), asyncio.Event()

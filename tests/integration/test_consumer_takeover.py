@@ -61,6 +61,24 @@ async def test_entries_of_a_member_that_is_gone_are_claimed_soon_after_its_lease
     assert lost.handled == []
 
 
+async def test_what_somebody_else_was_given_meanwhile_is_taken_from_him(redis: Redis) -> None:
+    ids = await add(redis, "a" * 60)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: Event) -> None:
+        begun.set()
+        await go_on.wait()
+
+    async with consuming(redis, handler) as member:
+        await begun.wait()
+        # It has all in hand that it may have, and does not read.
+        ids += await add(redis, "a" * 4, first=61)
+        await redis.xreadgroup(GROUP, "by hand", {STREAM: ">"}, count=2)
+        go_on.set()
+        await member.handles(ids)
+    assert sorted(member.handled) == sorted(ids)
+
+
 async def test_a_long_handler_is_not_robbed_of_its_entries(redis: Redis) -> None:
     ids = await add(redis, "a")
 
