@@ -15,6 +15,9 @@ from consumer.testing.demands import Demands
 from consumer.testing.run import Scenarios
 from consumer.testing.scenarios import Scenario  # noqa: TC001 - typer reads it
 
+_WIDTH = 100
+"""Of a log."""
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -34,6 +37,8 @@ def main(  # noqa: PLR0913
         scenarios = Scenarios(Path(folder), demands)
         report = asyncio.run(scenarios.run(Command(command, group=group), *(only or ())))
     console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
     console.print(report.table())
     if not report.passed or any(outcome.notes for outcome in report.outcomes):
         console.print(str(report), markup=False, highlight=False, soft_wrap=True)

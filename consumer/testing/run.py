@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,17 @@ from consumer.testing.opened import stage
 from consumer.testing.report import Outcome, Report
 from consumer.testing.scenarios import PLAYS, Scenario
 from consumer.testing.stage import Broken, Stuck
+from outbox.errors import CatalogStreamError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from consumer.testing.consumers import AnyConsumer, Consumer
     from consumer.testing.stage import Stage
+
+
+class LoopRuns(CatalogStreamError):
+    """This test is a coroutine: await scenarios.run(…), and call check() on its report."""
 
 
 class Scenarios:
@@ -36,6 +42,9 @@ class Scenarios:
 
         Raises AssertionError that says what was broken; *demands* as of Demands.
         """
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise LoopRuns
         report = asyncio.run(self.run(consumer, *names, **demands))
         report.check()
         return report

@@ -9,6 +9,7 @@ from wrong_consumers import ByHand, Flaw
 
 from consumer.testing import Context, Coroutine, Report, Scenario, Scenarios
 from consumer.testing.checks import Kind
+from consumer.testing.run import LoopRuns
 
 _NEEDS_TURNS = {Scenario.SLOW_HANDLER, Scenario.MEMBERS_COME_AND_GO}
 """Several members at a time: a loop by hand cannot keep the order then."""
@@ -102,3 +103,8 @@ async def test_our_own_consumer_passes_every_scenario_as_a_coroutine(tmp_path: P
 def test_our_own_consumer_passes_as_a_command_wherever_that_differs(tmp_path: Path) -> None:
     report = Scenarios(tmp_path).check(OWN_COMMAND, *_PROCESS_MATTERS, at_once=4, slow_s=1.5)
     assert not any(outcome.notes or outcome.restarts for outcome in report.outcomes)
+
+
+async def test_a_coroutine_is_told_to_wait_for_the_scenarios(tmp_path: Path) -> None:
+    with pytest.raises(LoopRuns):
+        Scenarios(tmp_path).check(own_consumer)
