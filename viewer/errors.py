@@ -9,3 +9,7 @@ class CacheUnavailable(CatalogStreamError):
 
 class CacheClosed(CatalogStreamError):
     """The cache was lost, or is being emptied; nothing in it may be read or written now."""
+
+
+class CacheTakenOver(CatalogStreamError):
+    """Viewers of another version, or for another CDN, have begun since, and make the pages now."""

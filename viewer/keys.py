@@ -14,7 +14,6 @@ OWN = f"{PREFIX}:cache:"
 """What the cache keeps beside the pages: never a page's key, as `cache` is no kind."""
 STATE = f"{OWN}state"
 PURGED = f"{OWN}purged"
-MADE_BY = f"{OWN}made-by"
 TAG = f"{OWN}tag:"
 LOCK = f"{OWN}lock:"
 

@@ -45,10 +45,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         # A repair may take longer than a request waits; the shield has a time of its own.
         redis = await opened.enter_async_context(client(cached.redis_url, timeout_s=5.0))
         cache = Shield(
-            Store(redis),
+            Store(redis, maker=_maker(settings)),
             ttl_s=cached.ttl_s,
             timeout_s=cached.timeout_s,
-            maker=_maker(settings),
             observe=observe,
         )
         tables = catalog.Catalog(pool)

@@ -47,6 +47,10 @@ class Program:
         self._process.kill()
         self._process.wait()
 
+    def wait(self, timeout_s: float) -> int:
+        """Its exit code. Raises subprocess.TimeoutExpired."""
+        return self._process.wait(timeout_s)
+
     def tail(self) -> str:
         return self._log_file.read_text("utf-8")[-3000:]
 

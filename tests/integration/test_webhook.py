@@ -152,8 +152,18 @@ async def test_a_webhook_that_is_down_holds_up_no_purge_and_what_is_dropped_is_c
 @asynccontextmanager
 async def hanging() -> AsyncIterator[str]:
     """The address of a server that never answers."""
-    async with await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    open_: list[asyncio.StreamWriter] = []
+
+    def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_.append(writer)
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        finally:
+            for writer in open_:
+                writer.close()
+                await writer.wait_closed()
 
 
 async def ended(reports: list[InvalidatorReport], times: int) -> None:

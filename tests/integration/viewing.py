@@ -117,8 +117,8 @@ class Answer:
 class Looked(Store):
     """A cache that says how often it was asked."""
 
-    def __init__(self, redis: Redis) -> None:
-        super().__init__(redis)
+    def __init__(self, redis: Redis, maker: str) -> None:
+        super().__init__(redis, maker=maker)
         self._looks = asyncio.Semaphore(0)
 
     async def look(self, name: PageName) -> bytes | Place:
@@ -178,7 +178,8 @@ def name_of(kind: Kind, identifier: object) -> PageName:
 async def store_at(redis_url: str, *, remembered_purges: int = 50_000) -> AsyncIterator[Store]:
     """The cache, opened."""
     async with client(redis_url, timeout_s=5) as redis:
-        store = Store(redis, remembered_purges=remembered_purges)
+        store = Store(redis, maker=CDN, remembered_purges=remembered_purges)
+        await store.claim(take_over=False)
         if not await store.is_open():
             await store.empty()
         yield store
@@ -206,8 +207,8 @@ async def viewing(
         client(redis_url, timeout_s=2.0) as redis,
         ClientSession(connector=TCPConnector(limit=0)) as session,
     ):
-        store = Looked(redis)
-        cache = Shield(store, ttl_s=300, timeout_s=timeout_s, maker=cdn, observe=observe)
+        store = Looked(redis, cdn)
+        cache = Shield(store, ttl_s=300, timeout_s=timeout_s, observe=observe)
         repairing = asyncio.create_task(cache.run())
         pages = Pages(wrapped(catalog.Catalog(pool)), cache, Cdn.parse(cdn), observe)
         served = application(pages, Tokens.parse(TOKEN), metrics)

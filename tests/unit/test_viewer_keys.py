@@ -52,7 +52,7 @@ def test_what_can_be_no_identifier_has_no_key(text: str) -> None:
 
 
 def test_no_page_is_called_as_what_is_kept_beside_the_pages() -> None:
-    beside = (keys.STATE, keys.PURGED, keys.MADE_BY, keys.TAG, keys.LOCK)
+    beside = (keys.STATE, keys.PURGED, keys.TAG, keys.LOCK)
     assert not any(keys.is_page(key) for key in (*beside, "catalog:events"))
 
 

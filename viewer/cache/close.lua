@@ -4,6 +4,6 @@
 -- ARGV[1]  who closes
 --
 -- Answers which run of the server this is.
-redis.call('DEL', KEYS[1])
+redis.call('HDEL', KEYS[1], 'server', 'life', 'purges', 'horizon')
 redis.call('HSET', KEYS[1], 'closed', ARGV[1])
 return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from viewer.errors import CacheClosed, CacheUnavailable
+from viewer.errors import CacheClosed, CacheTakenOver, CacheUnavailable
 from viewer.reports import (
     CacheAway,
     CacheBack,
@@ -35,7 +35,7 @@ _AT_ONCE = 64
 
 
 class Shield:
-    """*maker* says who makes the pages: what another has made is purged at the start."""
+    """Whoever begins last decides how pages are made; those of another make leave it alone."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -43,7 +43,6 @@ class Shield:
         *,
         ttl_s: float,
         timeout_s: float,
-        maker: str,
         observe: Observe,
         dice: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
@@ -51,13 +50,13 @@ class Shield:
         self._store = store
         self._ttl_s = ttl_s
         self._timeout_s = timeout_s
-        self._maker = maker
         self._observe = observe
         self._dice = dice
         self._clock = clock
         self._slots = asyncio.Semaphore(_AT_ONCE)
         # Not before it is known who has made what is in it.
         self._usable = False
+        self._is_first = True
         self._away_since: float | None = None
         self._repaired = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -125,7 +124,7 @@ class Shield:
             try:
                 async with asyncio.timeout(_REPAIR_TIMEOUT_S):
                     await self._begin()
-            except (CacheUnavailable, CacheClosed, TimeoutError) as exc:
+            except (CacheUnavailable, CacheClosed, CacheTakenOver, TimeoutError) as exc:
                 self._say_away(exc)
                 await asyncio.sleep(pause_s * (0.5 + self._dice() / 2))
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -133,11 +132,13 @@ class Shield:
                 return
 
     async def _begin(self) -> None:
-        before = await self._store.made_by(self._maker)
-        if before not in (None, self._maker):
+        if not await self._store.claim(take_over=self._is_first):
+            if not self._is_first:
+                raise CacheTakenOver
             self._observe(CacheEmptied(await self._store.empty(), "made by another version"))
         elif not await self._store.is_open():
             self._observe(CacheEmptied(await self._store.empty(), "lost, or new"))
+        self._is_first = False
 
     def _lost(self, exc: Exception) -> None:
         if self._usable:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SCRIPTS = {
     name: resources.files("viewer.cache").joinpath(f"{name}.lua").read_text("utf-8")
-    for name in ("look", "fill", "purge", "close", "open")
+    for name in ("look", "fill", "purge", "close", "open", "claim")
 }
 _SHAS = {name: sha1(text.encode()).hexdigest() for name, text in _SCRIPTS.items()}  # noqa: S324
 _LOCK_MS = 2000
@@ -62,16 +62,24 @@ class Gone(NamedTuple):
 
 
 class Store:
-    """Raises CacheUnavailable for whatever Redis does not do; and CacheClosed, where it says so."""
+    """Raises CacheUnavailable for whatever Redis does not do; and CacheClosed, where it says so.
 
-    def __init__(self, redis: Redis, *, remembered_purges: int = _REMEMBERED_PURGES) -> None:
+    *maker* is for who looks: how its pages are made. All others are closed to it.
+    """
+
+    def __init__(
+        self, redis: Redis, *, maker: str = "", remembered_purges: int = _REMEMBERED_PURGES
+    ) -> None:
         self._redis = redis
+        self._maker = maker
         self._me = secrets.token_hex(8)
         self._remembered = remembered_purges
 
     async def look(self, name: PageName) -> bytes | Place:
         """The page's body, or the place from which to load it. Raises CacheClosed."""
-        found = await self._run("look", [name.key, keys.STATE, name.lock], self._me, _LOCK_MS)
+        found = await self._run(
+            "look", [name.key, keys.STATE, name.lock], self._me, _LOCK_MS, self._maker
+        )
         if found is None:
             raise CacheClosed
         if isinstance(found, bytes):
@@ -148,10 +156,13 @@ class Store:
         info = await self._command("INFO", "server")
         return bool(info["run_id"] == server.decode())
 
-    async def made_by(self, maker: str) -> str | None:
-        """Who has made the pages until now; *maker* does from now on."""
-        before = await self._command("GETSET", keys.MADE_BY, maker)
-        return None if before is None else before.decode("utf-8", "backslashreplace")
+    async def claim(self, *, take_over: bool) -> bool:
+        """Whether pages were made until now as our maker does.
+
+        They are from now on, if nobody else's are in the cache or we are to take over.
+        """
+        before = await self._run("claim", [keys.STATE], self._maker, int(take_over))
+        return bool(before == self._maker.encode())
 
     async def _sweep(self) -> int:
         """Remove every page and every set of a tag; nobody adds one, as the cache is closed."""
