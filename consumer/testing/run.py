@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class LoopRuns(CatalogStreamError):
-    """This test is a coroutine: await scenarios.run(…), and call check() on its report."""
+    """An event loop runs here: await scenarios.run(…), and call check() on its report."""
 
 
 class Scenarios:
