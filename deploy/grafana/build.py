@@ -1,4 +1,4 @@
-"""Makes what Grafana reads out of what dashboards/*.toml say: `python -m deploy.grafana.dashboards`.
+"""Makes what Grafana reads out of dashboards/*.toml: `python -m deploy.grafana.build`.
 
 A panel has a title and either queries, each with the name of its lines, or the histogram whose
 median and slowest hundredth it shows; then its unit, what it is about, and where it turns red.

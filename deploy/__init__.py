@@ -1,0 +1,1 @@
+"""How the programs are run elsewhere; and what looks at that."""

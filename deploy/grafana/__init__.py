@@ -1,0 +1,1 @@
+"""Dashboards: TOML that people change, and the JSON that Grafana reads."""
