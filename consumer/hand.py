@@ -50,6 +50,7 @@ class Hand:
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._since = time.monotonic()
+        self._unreported = 0
 
     def take(self, events: Sequence[Event]) -> None:
         """They are in hand, in the order of the stream."""
@@ -107,7 +108,7 @@ class Hand:
             again, self._again = self._again, []
             self.seen.handled(done)
             self._sending += done + again
-            ended = len(done)
+            self._unreported += len(done)
             try:
                 for start in range(0, len(self._sending), _AT_ONCE):
                     await self._group.acknowledge(self._sending[start : start + _AT_ONCE])
@@ -118,20 +119,22 @@ class Hand:
                 self._due.set()
                 raise
             finally:
-                self.count -= ended
+                self.count -= len(done)
                 self._changed.set()
             self._sending.clear()
-            if ended:
-                now = time.monotonic()
-                self._observe(
-                    Handled(self._group.group.stream, ended, now - self._since, self.take_busy_s())
-                )
-                self._since = now
+            self._report()
 
     def close(self) -> None:
         """What has ended is handled, though it may come again."""
         self._close_timer()
         self.seen.handled(self._done)
+
+    def _report(self) -> None:
+        if self._unreported:
+            stream, now = self._group.group.stream, time.monotonic()
+            took_s, self._since = now - self._since, now
+            events, self._unreported = self._unreported, 0
+            self._observe(Handled(stream, events, took_s, self.take_busy_s()))
 
     def _soon(self) -> None:
         if self._timer is None:

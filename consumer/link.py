@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, RedisError, ResponseError
+from redis.exceptions import MovedError, RedisClusterException, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from consumer.errors import GroupMissing, RedisRefused
@@ -151,5 +151,5 @@ def _packed(command: tuple[Argument, ...]) -> bytes:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as exc:
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as exc:
         raise StreamUnavailable(f"Redis is away: {exc or type(exc).__name__}") from exc

@@ -70,7 +70,7 @@ class Reader:
         self._must_resume = True
 
     async def read_on(self) -> None:
-        """Until cancelled. Raises FellOff, LeaseLost, and what *beginning* raises."""
+        """Until cancelled. Raises FellOff, LeaseLost, and what the caller's functions raise."""
         failures = 0
         while True:
             try:
