@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from alerting import alerts
 
 from consumer import reports
 from consumer.metrics import Metrics as ConsumerMetrics
@@ -19,14 +20,6 @@ from viewer.metrics import Metrics as ViewerMetrics
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text("utf-8")
-ALERTS = [
-    *("CatalogBacklogOld", "CatalogPublisherStuck", "CatalogPublisherDown", "CatalogNoLeader"),
-    *("CatalogDelayHigh", "CatalogStreamLost", "CatalogForeignWriter", "CatalogGroupFellOff"),
-    *("CatalogGroupFarBehind", "CatalogBudgetNearlySpent", "CatalogDeadLetters"),
-    *("CatalogIdentityChanged", "CatalogPaused", "CatalogRetentionStuck", "CatalogFiguresStale"),
-    *("SnapshotNotServing", "SnapshotFeedBehind", "SnapshotNoProjector", "SnapshotRefusing"),
-    "ContentDataQuality",
-]
 DOCS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -130,7 +123,7 @@ def test_every_report_of_a_consumer_has_its_log_line(report: type) -> None:
     assert report in LINES
 
 
-@pytest.mark.parametrize("alert", ALERTS)
+@pytest.mark.parametrize("alert", [alert.name for alert in alerts()])
 def test_every_alert_has_its_meaning_and_what_to_check_and_to_do(alert: str) -> None:
     paragraphs = _section(f"### {alert}").strip().split("\n\n")
     assert [part.split()[0] for part in paragraphs[:3]] == [
