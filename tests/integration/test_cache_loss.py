@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 from publishing import eventually
 from redis.asyncio import Redis
-from viewing import Catalog, Events, Viewer, halted_viewer, keys_in, store_at, viewing
+from shown import Catalog, Events
+from viewing import Viewer, halted_viewer, keys_in, store_at, viewing
 
 from embedded.valkey import Valkey
 from viewer import keys

@@ -8,7 +8,8 @@ from typing import Any
 import asyncpg
 from publishing import eventually
 from redis.asyncio import Redis
-from viewing import Catalog, Events, keys_in, store_at, viewing
+from shown import Catalog, Events
+from viewing import keys_in, store_at, viewing
 
 from consumer import Consumer, Event, Options
 from process.redis.connection import client

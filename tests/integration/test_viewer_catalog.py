@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from viewing import CDN, Catalog, name_of
+from shown import CDN, Catalog
+from viewing import name_of
 
 from outbox import sql
 from viewer import catalog

@@ -7,7 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 from redis.asyncio import Redis
-from viewing import CDN, TOKEN, Catalog, Viewer, keys_in, manifest_of, viewing
+from shown import CDN, Catalog, manifest_of
+from viewing import TOKEN, Viewer, keys_in, viewing
 
 NOT_SHOWN: list[dict[str, Any]] = [
     *({"status": status} for status in ("DRAFT", "REVIEW", "ARCHIVED")),
