@@ -23,10 +23,8 @@ class View(NamedTuple):
     """The lowest ID that the group was given and has not acknowledged."""
     pending: int = 0
     """Entries that were handed out and not acknowledged."""
-    unread: int | None = None
-    """Entries after *delivered*, as Redis counts them; None if it does not know."""
     missed: int | None = None
-    """Entries after *delivered* that were trimmed, as Redis counts them; None the same."""
+    """Entries after *delivered* that were trimmed, as Redis counts; None if it does not know."""
     noted: str = ""
     """What the group and the stream were like when a read found something missing."""
 

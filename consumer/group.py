@@ -62,7 +62,7 @@ class StreamGroup:
         )
         if not answer:
             raise GroupMissing
-        delivered, first, last, pending_from, pending, unread, missed, noted = answer
+        delivered, first, last, pending_from, pending, missed, noted = answer
         return View(
             stream=self.group.stream,
             delivered=_position(delivered),
@@ -70,7 +70,6 @@ class StreamGroup:
             last=_position(last),
             pending_from=_position(pending_from) if pending_from else None,
             pending=pending,
-            unread=int(unread) if unread else None,
             missed=int(missed) if missed else None,
             noted=noted.decode(),
         )

@@ -4,8 +4,8 @@
 -- KEYS[2]  what check.lua has noted
 -- ARGV[1]  the group
 --
--- Answers {last delivered ID, first entry's ID, last ID given, lowest pending ID, entries pending, entries unread,
--- entries missed, the note}; what is not known is an empty text. Nothing at all when there is no such group.
+-- Answers {last delivered ID, first entry's ID, last ID given, lowest pending ID, entries pending, entries
+-- missed, the note}; what is not known is an empty text. Nothing at all when there is no such group.
 local function fields(flat)
   local named = {}
   for i = 1, #flat, 2 do named[flat[i]] = flat[i + 1] end
@@ -32,6 +32,6 @@ if read and added then missed = math.max(added - stream['length'] - read, 0) end
 
 return {
   group['last-delivered-id'], first and first[1] or '', stream['last-generated-id'], pending[2] or '', pending[1],
-  tostring(group['lag'] or ''), tostring(missed),
+  tostring(missed),
   call('GET', KEYS[2]) or '',
 }
