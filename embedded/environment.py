@@ -16,9 +16,8 @@ _PORTS = {
     "PUBLISHER_HTTP_ADDRESS": 9464,
     "SNAPSHOT_HTTP_ADDRESS": 9465,
     "CACHE_HTTP_ADDRESS": 9467,
-    # Several share the variable.
-    "CONSUMER_HTTP_ADDRESS": 0,
 }
+_SHARED = "CONSUMER_HTTP_ADDRESS"
 _HIGHEST_PORT = 65_535
 
 
@@ -37,6 +36,8 @@ class Told:
         self.environment = {
             **{name: value for name, value in os.environ.items() if name not in files},
             **listening,
+            # Several programs read it; each takes any port, and logs which.
+            _SHARED: f"{HOST}:0",
             **addresses,
             SNAPSHOT_ADDRESS: self.snapshot_address,
             SEARCH_INDEX: self.search_index,
@@ -58,7 +59,7 @@ def _address(name: str, port: int) -> str:
     asked = given.rpartition(":")[2]
     if asked.isascii() and asked.isdigit() and int(asked) <= _HIGHEST_PORT:
         port = int(asked)
-    return f"{HOST}:{_free(port)}" if port else f"{HOST}:0"
+    return f"{HOST}:{_free(port)}"
 
 
 def _free(wanted: int) -> int:
