@@ -35,16 +35,24 @@ _NO_STORE = {hdrs.CACHE_CONTROL: "no-store"}
 def application(pages: Pages, tokens: Tokens | None, metrics: Metrics) -> web.Application:
     """The service. *tokens* None: everybody may ask."""
 
+    def counted(kind: Kind, response: web.Response, began: float) -> None:
+        metrics.answered(
+            kind,
+            HTTPStatus(response.status),
+            cache=response.headers.get(_CACHE_HEADER, "none"),
+            took_s=time.perf_counter() - began,
+        )
+
     def answering(kind: Kind) -> Handler:
         async def answer(request: web.Request) -> web.Response:
             began = time.perf_counter()
-            response = await _answer(request, kind, pages, tokens)
-            metrics.answered(
-                kind,
-                HTTPStatus(response.status),
-                cache=response.headers.get(_CACHE_HEADER, "none"),
-                took_s=time.perf_counter() - began,
-            )
+            try:
+                response = await _answer(request, kind, pages, tokens)
+            except Exception:
+                # It becomes a problem further out, where nobody knows of which kind it was.
+                counted(kind, _refusal(problems.INTERNAL), began)
+                raise
+            counted(kind, response, began)
             return response
 
         return answer
