@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import hdrs, web
 
-from outbox.errors import CatalogStreamError
+from outbox.errors import CatalogStreamError, OutboxUnavailable
 from viewer import problems
 from viewer.documents import Unplayable
 from viewer.keys import Kind, PageName
@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 _TOKEN_HEADER = "x-service-token"  # noqa: S105 - its name
 _CACHE_HEADER = "X-Cache"
 _JSON = "application/json; charset=utf-8"
+# Which versions this runs on is nobody's business.
+_SERVER = {hdrs.SERVER: "catalog-viewer"}
 _NO_STORE = {hdrs.CACHE_CONTROL: "no-store"}
 
 
@@ -75,14 +77,16 @@ async def _answer(
     try:
         page, from_cache = await pages.find(name)
     except CatalogStreamError as exc:
-        log.error("page.failed", page=name.key, error=str(exc))  # noqa: TRY400 - the sentence says it
+        if not isinstance(exc, OutboxUnavailable):
+            # What is said of a server that is away is said once, by the watch.
+            log.error("page.failed", page=name.key, error=str(exc))  # noqa: TRY400 - it says it all
         return _refusal(problems.UNAVAILABLE, {hdrs.RETRY_AFTER: "1"})
     seen = {_CACHE_HEADER: "hit" if from_cache else "miss"}
     if page is None:
         return _refusal(problems.not_found(kind), seen)
     if isinstance(page, Unplayable):
         return _refusal(problems.unplayable(page), seen)
-    return web.Response(body=page, headers=seen | {hdrs.CONTENT_TYPE: _JSON})
+    return web.Response(body=page, headers=_SERVER | seen | {hdrs.CONTENT_TYPE: _JSON})
 
 
 def _is_admitted(request: web.Request, tokens: Tokens) -> bool:
@@ -108,5 +112,5 @@ async def _as_problems(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def _refusal(problem: Problem, more: dict[str, str] | None = None) -> web.Response:
-    headers = {hdrs.CONTENT_TYPE: problems.CONTENT_TYPE} | _NO_STORE | (more or {})
+    headers = _SERVER | {hdrs.CONTENT_TYPE: problems.CONTENT_TYPE} | _NO_STORE | (more or {})
     return web.Response(body=problem.body, status=problem.status, headers=headers)
