@@ -3,6 +3,7 @@
 PYTHON := .venv/bin/python
 RUN_STAMP := .venv/.run-stamp
 DEV_STAMP := .venv/.dev-stamp
+DEPLOY_STAMP := .venv/.deploy-stamp
 
 # As typed: quotes and dollar signs reach the command through its environment, not through make.
 override CSV := $(value CSV)
@@ -180,6 +181,9 @@ format: $(DEV_STAMP) ## Format and mend what ruff can mend
 	$(PYTHON) -m ruff format
 	$(PYTHON) -m ruff check --fix
 
+deploy-check: $(DEPLOY_STAMP) ## Look at deploy/ with the tools that read such files, without running anything
+	@$(PYTHON) -m deploy.checks
+
 chaos: $(DEV_STAMP) ## Every fault at random, and a count of events: SECONDS=60 SEED=1 PARTITIONS=3
 	$(if $(SECONDS),CHAOS_SECONDS=$(SECONDS)) $(if $(SEED),CHAOS_SEED=$(SEED)) \
 	  $(if $(PARTITIONS),CHAOS_PARTITIONS=$(PARTITIONS)) \
@@ -202,9 +206,11 @@ proto-lint: ## Check proto/content.proto with buf (needs npm): style, and that n
 	npx --yes $(BUF) lint
 	npx --yes $(BUF) breaking --against '.git#$(AGAINST)'
 
-lock: $(DEV_STAMP) ## Write both lock files anew from pyproject.toml
+lock: $(DEV_STAMP) ## Write the lock files anew from pyproject.toml
 	$(PYTHON) -m uv pip compile $(COMPILE) --extra embedded pyproject.toml -o requirements.lock
 	$(PYTHON) -m uv pip compile $(COMPILE) --extra embedded --extra dev pyproject.toml -o requirements-dev.lock
+	$(PYTHON) -m uv pip compile $(COMPILE) --constraint requirements-dev.lock --extra image pyproject.toml -o requirements-image.lock
+	$(PYTHON) -m uv pip compile $(COMPILE) --constraint requirements-dev.lock --extra deploy pyproject.toml -o requirements-deploy.lock
 
 clean: ## Remove .venv and caches; the data of `make run` stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -231,6 +237,12 @@ $(DEV_STAMP): requirements-dev.lock $(PYTHON)
 	@echo "Installing $< into .venv (once; half a minute or so)" >&2
 	@$(INSTALL)
 	@touch $@ $(RUN_STAMP)
+
+# The tools of deploy-check, beside whatever else is there, at the same versions of what both need.
+$(DEPLOY_STAMP): requirements-deploy.lock $(PYTHON)
+	@echo "Installing $< into .venv (once; a minute or so)" >&2
+	@$(INSTALL)
+	@touch $@
 
 # Run to be believed: a shim may exist without its Python, a Python without its ensurepip.
 $(PYTHON):

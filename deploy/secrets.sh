@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes what must be secret, each in a file of its own: passwords, URLs with them, tokens, Redis users, certificates.
 #   deploy/secrets.sh [folder]      default: deploy/secrets, which git ignores
-# POSTGRES_HOST, POSTGRES_DATABASE and REDIS_HOST are written into the URLs. What is there already stays as it is.
+# POSTGRES_HOST, POSTGRES_DATABASE, POSTGRES_OPTIONS (?sslmode=verify-full), REDIS_SCHEME (rediss) and REDIS_HOST are written
+# into the URLs. What is there already stays as it is.
 # The certificates are for a try, signed by an authority that is thrown away: in production your own issues them.
 set -eu
 umask 077
@@ -10,7 +11,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 folder=${1:-$here/secrets}
 postgres=${POSTGRES_HOST:-postgres}
 database=${POSTGRES_DATABASE:-catalog}
+options=${POSTGRES_OPTIONS:-}
 redis=${REDIS_HOST:-redis}
+scheme=${REDIS_SCHEME:-redis}
 
 mkdir -p "$folder"
 cd "$folder"
@@ -29,10 +32,12 @@ keep() { # file, from standard input
 
 postgres_user() { # folder, user, database, file of the URL
   new_password | keep "$1/postgres-password"
-  printf 'postgresql://%s:%s@%s/%s\n' "$2" "$(cat "$1/postgres-password")" "$postgres" "$3" | keep "$1/$4"
+  printf 'postgresql://%s:%s@%s/%s%s\n' "$2" "$(cat "$1/postgres-password")" "$postgres" "$3" "$options" | keep "$1/$4"
 }
 
 new_password | keep postgres/password
+echo "$postgres" | keep postgres/host
+echo postgres | keep postgres/user
 postgres_user publisher publisher "$database" database-url
 postgres_user snapshot-server snapshot_server "$database" database-url
 postgres_user viewer viewer "$database" database-url
@@ -44,7 +49,7 @@ if [ ! -s redis/users.acl ]; then
   cp "$here/redis/users.acl" redis/users.acl.new
   for user in operator publisher viewer invalidator search analytics engagement; do
     new_password | keep "$user/redis-password"
-    printf 'redis://%s:%s@%s\n' "$user" "$(cat "$user/redis-password")" "$redis" | keep "$user/redis-url"
+    printf '%s://%s:%s@%s\n' "$scheme" "$user" "$(cat "$user/redis-password")" "$redis" | keep "$user/redis-url"
     hash=$(tr -d '\n' <"$user/redis-password" | openssl dgst -sha256 -r | cut -d ' ' -f 1)
     sed "s/#@$user@/#$hash/" redis/users.acl.new >redis/users.acl.next
     mv redis/users.acl.next redis/users.acl.new

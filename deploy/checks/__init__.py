@@ -1,0 +1,1 @@
+"""`make deploy-check`: looks at deploy/ with the tools that read it, and runs none of it."""
