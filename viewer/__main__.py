@@ -44,9 +44,9 @@ async def _serve() -> None:
 
 async def _invalidate() -> None:
     settings = InvalidatorSettings.from_environment(os.environ)
-    from viewer.purging import service  # noqa: PLC0415
+    from viewer.purging import service as purging  # noqa: PLC0415
 
-    await service.invalidate(settings, _asked_to_stop(settings.log_level))
+    await purging.invalidate(settings, _asked_to_stop(settings.log_level))
 
 
 def _asked_to_stop(log_level: str) -> asyncio.Event:
