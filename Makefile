@@ -28,17 +28,17 @@ LETTERS = $(if $(ID),--id "$$ID") $(if $(filter 1 yes,$(ALL)),--all)
 ASKED = $(if $(filter 1 yes,$(DRY_RUN)),--dry-run) $(if $(filter 1 yes,$(YES)),--yes)
 AS_JSON = $(if $(filter 1 yes,$(JSON)),--json)
 
-# The servers and programs of `make run`, unless the environment names others.
-SERVERS = $(foreach name,DATABASE_URL REDIS_URL SNAPSHOT_ADDRESS SEARCH_INDEX,$(name)="$${$(name):-$$(sed -n 's/^$(name)=//p' .dev/env 2>/dev/null)}")
+# The servers and programs of `make run`, unless the environment names others, or the file with a secret.
+SERVERS = $(foreach name,DATABASE_URL REDIS_URL SNAPSHOT_ADDRESS SEARCH_INDEX,$(name)="$${$(name):-$$(test -n "$$$(name)_FILE" || sed -n 's/^$(name)=//p' .dev/env 2>/dev/null)}")
 
-KNOWN = test -n "$$DATABASE_URL" || test -f .dev/env || \
+KNOWN = test -n "$$DATABASE_URL$$DATABASE_URL_FILE" || test -f .dev/env || \
 	  { echo "No database: start one with make run, or set DATABASE_URL." >&2; exit 4; }
 
-KNOWN_REDIS = test -n "$$REDIS_URL" || test -f .dev/env || \
+KNOWN_REDIS = test -n "$$REDIS_URL$$REDIS_URL_FILE" || test -f .dev/env || \
 	  { echo "No Redis: start one with make run, or set REDIS_URL." >&2; exit 4; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset psql redis-cli import search schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor serve snapshot snapshot-diff snapshot-status consumer-dead-letters consumer-requeue consumer-discard test check format chaos bench proto proto-lint lock clean
+.PHONY: help run reset psql redis-cli import search schema status group-drop pause resume verify replay explain backfill dead-letters requeue discard reanchor serve snapshot snapshot-diff snapshot-status consumer-dead-letters consumer-requeue consumer-discard test check format deploy-check chaos bench proto proto-lint lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "; print "usage: make <target>"} \
