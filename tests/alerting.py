@@ -147,5 +147,6 @@ def labels_in(expr: str) -> set[str]:
 
 def matchers_in(text: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Each metric with labels in braces, and what is said of each label."""
-    for name, inside in re.findall(r"\b([a-zA-Z_]\w*)\{([^}]*)\}", text):
+    # A quoted value may have braces of its own, as partitions do.
+    for name, inside in re.findall(r'\b([a-zA-Z_]\w*)\{((?:[^"}]|"[^"]*")*)\}', text):
         yield name, dict(re.findall(r'(\w+)(?:=~|!~|!=|=)"([^"]*)"', inside))
