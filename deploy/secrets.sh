@@ -31,6 +31,8 @@ keep() { # file, from standard input
 }
 
 postgres_user() { # folder, user, database, file of the URL
+  # A URL whose password is gone is made anew, too.
+  [ -s "$1/postgres-password" ] || rm -f "$1/$4"
   new_password | keep "$1/postgres-password"
   printf 'postgresql://%s:%s@%s/%s%s\n' "$2" "$(cat "$1/postgres-password")" "$postgres" "$3" "$options" | keep "$1/$4"
 }
@@ -44,17 +46,20 @@ postgres_user viewer viewer "$database" database-url
 postgres_user admin-tools admin_tools "$database" database-url
 postgres_user analytics analytics analytics consumer-database-url
 
+users="operator publisher viewer invalidator search analytics engagement"
+for user in $users; do
+  [ -s "$user/redis-password" ] || rm -f "$user/redis-url" redis/users.acl
+  new_password | keep "$user/redis-password"
+  printf '%s://%s:%s@%s\n' "$scheme" "$user" "$(cat "$user/redis-password")" "$redis" | keep "$user/redis-url"
+done
 if [ ! -s redis/users.acl ]; then
   mkdir -p redis
-  cp "$here/redis/users.acl" redis/users.acl.new
-  for user in operator publisher viewer invalidator search analytics engagement; do
-    new_password | keep "$user/redis-password"
-    printf '%s://%s:%s@%s\n' "$scheme" "$user" "$(cat "$user/redis-password")" "$redis" | keep "$user/redis-url"
-    hash=$(tr -d '\n' <"$user/redis-password" | openssl dgst -sha256 -r | cut -d ' ' -f 1)
-    sed "s/#@$user@/#$hash/" redis/users.acl.new >redis/users.acl.next
-    mv redis/users.acl.next redis/users.acl.new
+  digests=""
+  for user in $users; do
+    digest=$(tr -d '\n' <"$user/redis-password" | openssl dgst -sha256 -r | cut -d ' ' -f 1)
+    digests="$digests;s/#@$user@/#$digest/"
   done
-  mv redis/users.acl.new redis/users.acl
+  sed "$digests" "$here/redis/users.acl" | keep redis/users.acl
 fi
 
 new_password | keep snapshot-server/service-auth-token

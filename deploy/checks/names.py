@@ -52,6 +52,20 @@ def queries() -> list[str]:
     ]
 
 
+def listed() -> list[str]:
+    """What is generated of a folder's files is generated of all of them."""
+    found = []
+    for pattern in ("prometheus/rules/*.yml", "grafana/dashboards/*.json", "envoy/**/*.yaml"):
+        there = {path.relative_to(DEPLOY) for path in DEPLOY.glob(pattern)}
+        home = DEPLOY / pattern.partition("/")[0]
+        text = (home / "kustomization.yaml").read_text("utf-8")
+        there.discard((home / "kustomization.yaml").relative_to(DEPLOY))
+        [generators] = (one["configMapGenerator"] for one in documents(text))
+        named = {(home / file).relative_to(DEPLOY) for one in generators for file in one["files"]}
+        found += [f"{path} is generated or there, and not both" for path in sorted(there ^ named)]
+    return found
+
+
 def _programs() -> Iterator[tuple[str, Mapping[str, str]]]:
     """Where each program of ours is started, and the variables that it is given."""
     for name, service in _compose()["services"].items():
