@@ -33,14 +33,23 @@ class Observer(Protocol):
 class LanesJudge:
     """Effects of the consumer `lanes`: none lost, and those of an entity in its order."""
 
-    def __init__(self, pool: asyncpg.Pool, effects: Path, gaps: Path, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        effects: Path,
+        gaps: Path,
+        trimmed: set[str],
+        counts: Counter[str],
+    ) -> None:
         self._ticks = Ticks(pool)
         self._effects, self._gaps_file, self._counts = effects, gaps, counts
+        self._trimmed = trimmed
         self._at = 0
         self._since = ORIGIN
         self._done: set[str] = set()
         self._newest: dict[str, Position] = {}
         """The event of each entity that was the last to have its first effect."""
+        self._fell_off = 0
         self.out_of_order: list[str] = []
 
     async def watch(self, until: float) -> None:
@@ -50,13 +59,16 @@ class LanesJudge:
         """Events up to *end* without an effect, and whatever came in the wrong order."""
         gaps = self._gaps()
         self._read(gaps)
-        lost = []
+        lost, self._fell_off = [], 0
         async for batch in self._ticks.batches_after(self._since, size=_AT_ONCE, until=end.next):
-            lost += [
-                f"{event.entity} {event.entity_id}: {event.id} has had no effect"
-                for event in batch
-                if event.id not in self._done and not _in(gaps, Position.parse(event.id))
-            ]
+            for event in batch:
+                if event.id in self._done:
+                    continue
+                # Both: it was away, and the consumer was told so.
+                if event.id in self._trimmed and _in(gaps, Position.parse(event.id)):
+                    self._fell_off += 1
+                else:
+                    lost.append(f"{event.entity} {event.entity_id}: {event.id} has had no effect")
         return [*self.out_of_order, *lost[:_SHOWN], *([f"{len(lost)} lost"] if lost else [])]
 
     async def forget(self, end: Position) -> None:
@@ -66,8 +78,10 @@ class LanesJudge:
             self._ticks, self._since
         )
         self._counts["gaps"] = len(self._gaps())
+        self._counts["events that lanes fell off of"] += self._fell_off
         self._since = end
         self._done.clear()
+        self._trimmed.clear()
 
     def _read(self, gaps: list[tuple[Position, Position]]) -> None:
         if not self._effects.exists():

@@ -71,7 +71,7 @@ async def test_no_effect_is_lost_or_out_of_order_whatever_happens_to_consumers(
             ):
                 world = World(dsn, store, tmp_path, snapshots, consumers, port)
                 judges: list[Observer] = [
-                    LanesJudge(pool, effects, gaps, world.counts),
+                    LanesJudge(pool, effects, gaps, world.trimmed, world.counts),
                     InboxJudge(pool, world.counts),
                     SearchJudge(pool, index, world.counts),
                 ]
