@@ -50,21 +50,22 @@ class Footing:
         try:
             return await self._group.view()
         except GroupMissing:
-            position = await self._begins_at()
-            await self._group.make(position)
+            position, holds_all = await self._begins_at()
+            await self._group.make(position, holds_all=holds_all)
             self._observe(GroupMade(self._group.group.stream, position))
             return await self._group.view()
 
-    async def _begins_at(self) -> Position:
+    async def _begins_at(self) -> tuple[Position, bool]:
+        """After which position, and whether it was made sure just now that all before is held."""
         beginning, seen = self._beginning, self._seen
         if beginning.effects_in_redis:
             seen.forget()
         elif seen.mark is not None:
             # The checkpoint is never ahead of it.
-            return seen.mark
+            return seen.mark, False
         if isinstance(beginning.start, Position):
-            return beginning.start
-        return await beginning.start(self._group.group)
+            return beginning.start, False
+        return await beginning.start(self._group.group), True
 
     async def mend(self, gap: Gap, view: View) -> None:
         """Make up for *gap*, or go on behind it. Raises FellOff where nobody can say how."""

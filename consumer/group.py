@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from consumer.lease import Member
     from consumer.link import Link
 
+_MAKE = lua.load("make")
 _VIEW = lua.load("view")
 _CHECK = lua.load("check")
 _FORGET = lua.load("forget")
@@ -74,11 +75,14 @@ class StreamGroup:
             noted=noted.decode(),
         )
 
-    async def make(self, position: Position) -> None:
-        """The group, to go on after *position*; the stream too, if there is none."""
+    async def make(self, position: Position, *, holds_all: bool) -> None:
+        """The group, to go on after *position*; the stream too, if there is none.
+
+        *holds_all*: nothing up to there can be missing, whatever the stream begins with.
+        """
         try:
             await self._asking.call(
-                "XGROUP", "CREATE", self._stream, self._name, str(position), "MKSTREAM"
+                *("EVAL", _MAKE, 1, self._stream, self._name, str(position), int(holds_all))
             )
         except RedisRefused as exc:
             if exc.reason != "BUSYGROUP":

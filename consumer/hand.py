@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from consumer.seen import Seen
 
 _ENOUGH = 200
-"""Events are acknowledged at once when so many have ended..."""
+"""Events are acknowledged at once when so many have ended, or all that are in hand..."""
 _SOON_S = 0.005
 """...and this long after the first of them otherwise."""
 _AT_ONCE = 1000
@@ -63,10 +63,10 @@ class Hand:
         """Its effect is there, or it is set aside."""
         done = self._done
         done.append(raw_id)
-        if len(done) == 1:
-            self._soon()
-        elif len(done) == _ENOUGH:
+        if len(done) in (_ENOUGH, self.count):
             self._due.set()
+        elif len(done) == 1:
+            self._soon()
 
     def acknowledge_again(self, raw_ids: Sequence[bytes]) -> None:
         """They came though there is nothing left to do for them."""

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from consumer import Event, FileCheckpoint, Gap
 from consumer.errors import FellOff
+from consumer.event import Group
 from consumer.reports import Away, Duplicates, GapFound, GapHealed, GroupMade, Handled, Lost
 from embedded.valkey import Valkey
 from outbox.position import Position
@@ -175,3 +176,27 @@ async def test_redis_may_be_away_for_as_long_as_it_likes(own_redis: Redis, valke
         ids = await add(own_redis, "abcd")
         await member.handles(ids)
     assert member.handled == ids
+
+
+async def test_a_group_that_begins_with_a_snapshot_of_now_misses_nothing_of_a_new_stream(
+    redis: Redis,
+) -> None:
+    async def snapshot(_: Group) -> Position:
+        return Position(2, 1)
+
+    async with consuming(redis, start=snapshot) as member:
+        await member.sees(GroupMade)
+        ids = await add(redis, "abcd", first=3)
+        await member.handles(ids)
+    assert member.of(GapFound) == []
+
+
+async def test_a_group_that_begins_at_an_old_position_may_have_missed_what_came_after_it(
+    redis: Redis,
+) -> None:
+    async with consuming(redis, start=Position(2, 1)) as member:
+        await member.sees(GroupMade)
+        await add(redis, "abcd", first=5)
+        with pytest.raises(FellOff):
+            await member.until(lambda: False)
+    assert member.handled == []

@@ -54,8 +54,8 @@ async def test_every_server_is_understood_in_every_protocol(
         Redis.from_url(each_redis_url, decode_responses=True, protocol=protocol) as redis,
         group_of(redis) as group,
     ):
-        await group.make(ORIGIN)
-        await group.make(ORIGIN)
+        await group.make(ORIGIN, holds_all=True)
+        await group.make(ORIGIN, holds_all=True)
         ids = await add(redis, "abcdefghij")
         await redis.xreadgroup(GROUP, "dead", {STREAM: ">"}, count=4)
         await redis.xdel(STREAM, ids[1])
