@@ -22,7 +22,7 @@ from test_chaos import SEED
 
 from embedded.postgres import Postgres
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "8"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "6"))
 _POSTGRES = IN_A_HURRY | {"max_connections": "200", "deadlock_timeout": "50ms", "jit": "off"}
 _KEEP_S = 3600.0
 """For how long the feed remembers removals."""
