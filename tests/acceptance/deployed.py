@@ -1,5 +1,6 @@
 """The servers as `deploy/` sets them up, and our programs on them with their own secrets alone."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -73,6 +74,19 @@ class Deployed:
                 child.wait(20)
             finally:
                 child.kill()
+
+    async def said(self, process: str, *words: str) -> str:
+        """What ``python -m <words>`` printed, with the secrets of a program."""
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", *words),
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], **self.files(process)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await child.communicate()
+        return out.decode()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Every program works with the users that `deploy/` gives it, and these may do nothing else."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -112,11 +113,32 @@ async def test_every_program_does_its_work_with_its_own_users_and_none_is_refuse
     assert refused == []
 
 
+async def test_on_call_may_do_all_that_the_commands_do_with_what_a_program_has(
+    world: Deployed,
+) -> None:
+    redis: Any = Redis.from_url(world.redis_url("operator"))
+    async with redis:
+        await redis.xgroup_create(STREAM, "gone", id="0", mkstream=True)
+        await redis.acl_log_reset()
+        of_group = ("--group", "analytics", "--all", "--yes")
+        commands = (
+            ("publisher", "publisher", "status"),
+            ("publisher", "publisher", "verify"),
+            ("publisher", "publisher", "replay", "--from", "1-0"),
+            ("publisher", "publisher", "group-drop", "--yes", "gone"),
+            ("analytics", "consumer", "requeue", "--within-s", "0.1", *of_group),
+        )
+        said = await asyncio.gather(*(world.said(*command) for command in commands))
+        assert [text for text in said if "NOPERM" in text or "permission" in text] == []
+        assert [entry["object"] for entry in await redis.acl_log()] == []
+
+
 @pytest.mark.parametrize(
     ("user", "command"),
     [
         ("publisher", "SET catalog:episode:pond x"),
         ("publisher", "DEL catalog:events"),
+        ("publisher", "DEL {catalog:events}:epoch"),
         ("publisher", "XREADGROUP GROUP search m STREAMS catalog:events >"),
         ("publisher", "FLUSHALL"),
         ("viewer", "XRANGE catalog:events - +"),
