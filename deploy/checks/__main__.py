@@ -24,6 +24,7 @@ CHECKS: Final[dict[str, Callable[[], list[str]]]] = {
     "names of variables": names.variables,
     "secret files": names.files,
     "metrics that scale": names.queries,
+    "folders of the image": names.copied,
     "generated files": names.listed,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,17 @@ def listed() -> list[str]:
         named = {(home / file).relative_to(DEPLOY) for one in generators for file in one["files"]}
         found += [f"{path} is generated or there, and not both" for path in sorted(there ^ named)]
     return found
+
+
+def copied() -> list[str]:
+    """The image has every package of ours, and no other folder."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    packages = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    there = set(re.findall(r"^COPY (\w+) \1$", text, re.MULTILINE))
+    kept = (DEPLOY / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
+    differing = {name for name in packages | there if f"!{name}" not in kept} | packages ^ there
+    return [f"{name} is in the package or the image, and not both" for name in sorted(differing)]
 
 
 def _programs() -> Iterator[tuple[str, Mapping[str, str]]]:
