@@ -22,7 +22,7 @@ from benchmarks.feeds import CATALOG
 from benchmarks.programs import PUBLISHER, SEARCH, SNAPSHOT_SERVER, started
 from benchmarks.rounds import alternate
 from benchmarks.row import Row
-from consumer.search.answers import search
+from consumer.reference.search.answers import search
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

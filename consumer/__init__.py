@@ -6,33 +6,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from consumer.applied import applied_before
-    from consumer.bootstrapping import SnapshotFirst, bootstrap
-    from consumer.checkpoint import FileCheckpoint, PostgresCheckpoint
     from consumer.consumer import EARLIEST, Consumer
-    from consumer.doorbell import Doorbell
     from consumer.errors import Reject, Retry
     from consumer.event import Event, Gap
-    from consumer.inbox import Inbox
+    from consumer.keeping.applied import applied_before
+    from consumer.keeping.checkpoint import FileCheckpoint, PostgresCheckpoint
+    from consumer.keeping.inbox import Inbox
     from consumer.settings import AfterDeadLetter, Options
+    from consumer.syncing.bootstrapping import SnapshotFirst, bootstrap
+    from consumer.syncing.doorbell import Doorbell
 
 # Each comes with its module when it is first asked for: who keeps files needs no asyncpg, and
 # only who takes snapshots needs gRPC.
 _HOME = {
-    "applied_before": "applied",
+    "applied_before": "keeping.applied",
     # In no module of that name: an imported module would take the place of the function.
-    "bootstrap": "bootstrapping",
-    "SnapshotFirst": "bootstrapping",
-    "FileCheckpoint": "checkpoint",
-    "PostgresCheckpoint": "checkpoint",
+    "bootstrap": "syncing.bootstrapping",
+    "SnapshotFirst": "syncing.bootstrapping",
+    "FileCheckpoint": "keeping.checkpoint",
+    "PostgresCheckpoint": "keeping.checkpoint",
     "EARLIEST": "consumer",
     "Consumer": "consumer",
-    "Doorbell": "doorbell",
+    "Doorbell": "syncing.doorbell",
     "Reject": "errors",
     "Retry": "errors",
     "Event": "event",
     "Gap": "event",
-    "Inbox": "inbox",
+    "Inbox": "keeping.inbox",
     "AfterDeadLetter": "settings",
     "Options": "settings",
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.environment import Settings, StreamSettings
+from consumer.reference.environment import Settings, StreamSettings
 from outbox.errors import BadSetting, CatalogStreamError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from consumer.requests import Wish
+    from consumer.letters.requests import Wish
 
 app = typer.Typer(
     add_completion=False, help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False
@@ -35,7 +35,7 @@ Within = Annotated[float, typer.Option(help="How long to wait for the member tha
 @app.command()
 def analytics() -> None:
     """Count events per entity, operation and minute, in PostgreSQL."""
-    from consumer.analytics import service  # noqa: PLC0415 - the commands do not need it
+    from consumer.reference.analytics import service  # noqa: PLC0415 - the commands do not need it
 
     _serve(service.run, needs_database=True)
 
@@ -43,7 +43,7 @@ def analytics() -> None:
 @app.command()
 def engagement() -> None:
     """Keep a score for each series and episode, in Redis."""
-    from consumer.engagement import service  # noqa: PLC0415
+    from consumer.reference.engagement import service  # noqa: PLC0415
 
     _serve(service.run)
 
@@ -51,8 +51,8 @@ def engagement() -> None:
 @app.command()
 def search() -> None:
     """Keep a full-text index level with the catalog, in an SQLite file."""
-    from consumer.search import service  # noqa: PLC0415
-    from consumer.search.settings import SearchSettings  # noqa: PLC0415
+    from consumer.reference.search import service  # noqa: PLC0415
+    from consumer.reference.search.settings import SearchSettings  # noqa: PLC0415
 
     _serve(lambda settings: service.run(settings, SearchSettings.from_environment(os.environ)))
 
@@ -64,8 +64,8 @@ def query(
     as_json: Json = False,  # noqa: FBT002
 ) -> None:
     """Search the index that `search` keeps."""
-    from consumer.search import query  # noqa: PLC0415
-    from consumer.search.settings import SearchSettings  # noqa: PLC0415
+    from consumer.reference.search import query  # noqa: PLC0415
+    from consumer.reference.search.settings import SearchSettings  # noqa: PLC0415
 
     try:
         index = SearchSettings.from_environment(os.environ).index
@@ -93,7 +93,7 @@ def requeue(  # noqa: PLR0913, PLR0917 - options
     within_s: Within = 10.0,
 ) -> None:
     """Have dead letters handled once more, by the member that reads."""
-    from consumer.requests import Wish  # noqa: PLC0415
+    from consumer.letters.requests import Wish  # noqa: PLC0415
 
     _settle(Wish.REQUEUE, group, event_id, every, yes, dry_run, as_json, within_s)
 
@@ -109,7 +109,7 @@ def discard(  # noqa: PLR0913, PLR0917 - options
     within_s: Within = 10.0,
 ) -> None:
     """Give dead letters up; an entity without any is parked no longer."""
-    from consumer.requests import Wish  # noqa: PLC0415
+    from consumer.letters.requests import Wish  # noqa: PLC0415
 
     _settle(Wish.DISCARD, group, event_id, every, yes, dry_run, as_json, within_s)
 

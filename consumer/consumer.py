@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Self
 
 from consumer.errors import RedisRefused
 from consumer.event import Group
-from consumer.footing import Beginning
 from consumer.keys import stream_keys
-from consumer.lease import Member
-from consumer.link import Link
+from consumer.reading.footing import Beginning
+from consumer.reading.lease import Member
+from consumer.reading.link import Link
+from consumer.reading.sharing import Sharing
+from consumer.reading.standing import Standing
+from consumer.reading.tasks import ended, first_error
 from consumer.settings import Options
-from consumer.sharing import Sharing
-from consumer.standing import Standing
-from consumer.tasks import ended, first_error
-from consumer.tracing import traced, traced_batch
+from consumer.watching.tracing import traced, traced_batch
 from outbox.errors import StreamUnavailable
 from outbox.position import ORIGIN, Position
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from consumer.checkpoint import Checkpoint
     from consumer.event import Gap
+    from consumer.handling.work import BatchHandler, Handler
+    from consumer.keeping.checkpoint import Checkpoint
     from consumer.reports import Observe
-    from consumer.work import BatchHandler, Handler
 
 EARLIEST = ORIGIN
 """Begin with the oldest entry that the stream holds."""
@@ -152,6 +152,6 @@ def _some_name() -> str:
 
 def _log_lines(group: str) -> Observe:
     # Who observes for himself needs no structlog.
-    from consumer.observing import log_lines  # noqa: PLC0415
+    from consumer.watching.observing import log_lines  # noqa: PLC0415
 
     return log_lines(group)

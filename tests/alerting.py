@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from grpclib import Status
 from prometheus_client.metrics import MetricWrapperBase
 
-from consumer.metrics import Metrics as ConsumerMetrics
+from consumer.watching.metrics import Metrics as ConsumerMetrics
 from publisher.web.metrics import Metrics as PublisherMetrics
 from snapshot_server.feed.catalog import Issue
 from snapshot_server.serving.metrics import Metrics as SnapshotMetrics

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich.markup import escape
 from rich.table import Table
 
-from consumer.dead_letters import DeadLetters
-from consumer.requests import Requests
+from consumer.letters.dead_letters import DeadLetters
+from consumer.letters.requests import Requests
 from process import console
 from process.console import Exit
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from consumer.dead_letters import Letter
+    from consumer.letters.dead_letters import Letter
 
 
 @dataclass(frozen=True, slots=True)

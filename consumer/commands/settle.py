@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from consumer.commands.dead_letters import found_in, shelves, table
-from consumer.requests import Wish
+from consumer.letters.requests import Wish
 from outbox.errors import BadPosition
 from outbox.position import Position
 from process import console

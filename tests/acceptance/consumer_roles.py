@@ -16,10 +16,10 @@ from chaos_check import live_rows
 from redis.asyncio import Redis
 
 from consumer import Consumer, Event, FileCheckpoint, Gap, Inbox, Options, PostgresCheckpoint
-from consumer.environment import Settings
-from consumer.observing import log_lines
-from consumer.search import service
-from consumer.search.settings import SearchSettings
+from consumer.reference.environment import Settings
+from consumer.reference.search import service
+from consumer.reference.search.settings import SearchSettings
+from consumer.watching.observing import log_lines
 from outbox.position import Position
 from outbox.tables import at_newest_tick
 from process import logging

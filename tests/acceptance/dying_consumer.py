@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from consumer.__main__ import app
-from consumer.analytics.counting import Counting
-from consumer.engagement.popularity import Popularity
+from consumer.reference.analytics.counting import Counting
+from consumer.reference.engagement.popularity import Popularity
 
 Effect = Callable[..., Coroutine[Any, Any, None]]
 

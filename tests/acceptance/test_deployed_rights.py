@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis_servers import free_port
 
-from consumer.engagement.popularity import KEY
-from consumer.search.answers import search
+from consumer.reference.engagement.popularity import KEY
+from consumer.reference.search.answers import search
 from outbox.errors import CatalogStreamError
 
 STREAM = "catalog:events"

@@ -19,7 +19,7 @@ import pytest
 from launcher import Run, all_gone, pids_of
 from processes import ROOT, eventually
 
-from consumer.search.answers import search
+from consumer.reference.search.answers import search
 from embedded.folder import DevFolder
 from embedded.programs import PROGRAMS
 

@@ -13,8 +13,8 @@ from processes import eventually
 from redis.asyncio import Redis
 from reference_consumers import DYING, running
 
-from consumer.checkpoint import PostgresCheckpoint
-from consumer.engagement.popularity import KEY
+from consumer.keeping.checkpoint import PostgresCheckpoint
+from consumer.reference.engagement.popularity import KEY
 
 EVENTS = 3000
 _KINDS = ("series", "episode", "category")

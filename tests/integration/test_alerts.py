@@ -14,9 +14,9 @@ from alerting import DEPLOY, RULES, STREAM, TRIALS, alerts, queries
 from consumed import event
 
 from consumer import reports
-from consumer.dead_letters import Reason
-from consumer.metrics import Metrics as ConsumerMetrics
-from consumer.readiness import Readiness
+from consumer.letters.dead_letters import Reason
+from consumer.watching.metrics import Metrics as ConsumerMetrics
+from consumer.watching.readiness import Readiness
 from outbox.position import ORIGIN
 from process import http
 from process.address import Address

@@ -14,10 +14,10 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpclib.const import Status
 
 import consumer
-from consumer.bootstrapping import Target, bootstrap, furthest
-from consumer.search.answers import CLOSE, OPEN, search
-from consumer.search.index import SearchIndex
-from consumer.sync_reports import BeganAnew, EventUnknown, Interrupted, Report, Synced
+from consumer.reference.search.answers import CLOSE, OPEN, search
+from consumer.reference.search.index import SearchIndex
+from consumer.syncing.bootstrapping import Target, bootstrap, furthest
+from consumer.syncing.sync_reports import BeganAnew, EventUnknown, Interrupted, Report, Synced
 from content_proto.content_pb2 import CatalogSummary
 from outbox.position import Position
 from snapshot_server.client.chunk import Chunk
@@ -37,8 +37,8 @@ NO_SUCH_EVENT = answered(
 BOOTSTRAP = """
 import asyncio, sys
 from pathlib import Path
-from consumer.bootstrapping import bootstrap
-from consumer.search.index import SearchIndex
+from consumer.syncing.bootstrapping import bootstrap
+from consumer.reference.search.index import SearchIndex
 from snapshot_server.client.client import SnapshotClient
 async def main():
     path, address = sys.argv[1:]

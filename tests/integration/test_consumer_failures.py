@@ -8,8 +8,8 @@ from consuming import GROUP, OPTIONS, STREAM, add, consuming, pending
 from redis.asyncio import Redis
 
 from consumer import AfterDeadLetter, Event, Reject, Retry
-from consumer.dead_letters import DeadLetters, Reason
 from consumer.keys import begun_key
+from consumer.letters.dead_letters import DeadLetters, Reason
 from consumer.reports import DeadLetter, Retried
 
 

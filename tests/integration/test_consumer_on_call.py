@@ -5,6 +5,7 @@ import json
 from functools import partial
 from typing import Any
 
+import pytest
 from consumed import STREAM, event, fields_of, publish
 from one_consumer import QUICK, consuming
 from redis.asyncio import Redis
@@ -12,13 +13,20 @@ from typer.testing import CliRunner
 
 from consumer import reports
 from consumer.__main__ import app
-from consumer.dead_letters import DeadLetters, Failure, Reason
 from consumer.event import Event
+from consumer.letters.dead_letters import DeadLetters, Failure, Reason
+from process import console
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words are not broken to fit, whoever has made the console first."""
+    monkeypatch.setattr(console.screen, "width", 200)
 
 
 async def typed(redis_url: str, *words: str) -> tuple[int, str, str]:
     """Type *words* after ``python -m consumer``: (exit code, result, notes)."""
-    environment = {"REDIS_URL": redis_url, "COLUMNS": "200"}
+    environment = {"REDIS_URL": redis_url}
     typing = partial(CliRunner().invoke, app, words, env=environment, catch_exceptions=False)
     # In a thread, as a command has an event loop of its own.
     result = await asyncio.to_thread(typing)

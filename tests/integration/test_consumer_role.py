@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from consumer import reports
-from consumer.dead_letters import DeadLetters
 from consumer.event import Event
-from consumer.requests import Requests, Wish
+from consumer.letters.dead_letters import DeadLetters
+from consumer.letters.requests import Requests, Wish
 from process.redis.connection import client
 
 OPERATIONS = Path(__file__).resolve().parents[2] / "docs/operations.md"

@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 
 from consumer.errors import LeaseLost
 from consumer.event import Group
-from consumer.group import StreamGroup
 from consumer.keys import reader_key, stream_keys
-from consumer.lease import Lease, Member
-from consumer.link import Link
+from consumer.reading.group import StreamGroup
+from consumer.reading.lease import Lease, Member
+from consumer.reading.link import Link
 from consumer.reports import GroupMade, Took
 from outbox.position import ORIGIN
 from publisher.errors import StreamBehind

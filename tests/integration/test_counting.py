@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from consumed import STREAM, event
 
-from consumer.analytics.counting import Counting
 from consumer.event import Event
+from consumer.reference.analytics.counting import Counting
 
 Counted = dict[tuple[str, str, str], int]
 

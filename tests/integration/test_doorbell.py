@@ -16,10 +16,10 @@ from whole_server import TOKEN, Whole, whole
 
 from consumer import Doorbell, Gap, SnapshotFirst
 from consumer.event import Group
+from consumer.reference.search.answers import CLOSE, OPEN, search
+from consumer.reference.search.index import SearchIndex
 from consumer.reports import GapHealed, GroupMade, Handled
-from consumer.search.answers import CLOSE, OPEN, search
-from consumer.search.index import SearchIndex
-from consumer.sync_reports import Report, Synced
+from consumer.syncing.sync_reports import Report, Synced
 from outbox.position import Position
 from snapshot_server.client.client import SnapshotClient
 

@@ -10,10 +10,10 @@ import pytest
 from consumed import event
 from publishing import eventually
 
-from consumer.checkpoint import PostgresCheckpoint
 from consumer.errors import DatabaseUnavailable
 from consumer.event import Event
-from consumer.inbox import Inbox
+from consumer.keeping.checkpoint import PostgresCheckpoint
+from consumer.keeping.inbox import Inbox
 from outbox.position import Position
 
 

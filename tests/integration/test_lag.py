@@ -7,8 +7,8 @@ import pytest
 from consumed import STREAM, fields_of
 from redis.asyncio import Redis
 
-from consumer import lag
-from consumer.lag import Behind, Lag
+from consumer.watching import lag
+from consumer.watching.lag import Behind, Lag
 
 _HOUR_S = 3600
 

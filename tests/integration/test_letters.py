@@ -4,7 +4,7 @@ import pytest
 from consumed import STREAM, event, fields_of
 from redis.asyncio import Redis
 
-from consumer.dead_letters import DeadLetters, Failure, Reason, first_line, traceback_digest
+from consumer.letters.dead_letters import DeadLetters, Failure, Reason, first_line, traceback_digest
 from outbox.errors import StreamUnavailable
 from process.redis.connection import client
 

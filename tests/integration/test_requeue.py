@@ -11,10 +11,10 @@ from publishing import eventually
 from redis.asyncio import Redis
 
 from consumer import reports
-from consumer.dead_letters import DeadLetters, Failure, Reason
 from consumer.errors import Reject
 from consumer.event import Event
-from consumer.requests import Requests, Wish
+from consumer.letters.dead_letters import DeadLetters, Failure, Reason
+from consumer.letters.requests import Requests, Wish
 from consumer.settings import AfterDeadLetter
 
 PARK = replace(QUICK, after_dead_letter=AfterDeadLetter.PARK)

@@ -3,7 +3,7 @@
 import pytest
 from consumed import event
 
-from consumer.applied import applied_before, still_to_apply
+from consumer.keeping.applied import applied_before, still_to_apply
 
 
 @pytest.mark.parametrize(("stored", "before"), [(None, False), (4, False), (5, True), (6, True)])

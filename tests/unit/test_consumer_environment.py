@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.environment import Settings, StreamSettings
+from consumer.reference.environment import Settings, StreamSettings
 from outbox.errors import BadSetting
 
 HERE = {"DATABASE_URL": "postgresql://shared/db", "REDIS_URL": "redis://h"}

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from consumer.event import Gap
-from consumer.gaps import View, after_gap, gap_in
+from consumer.reading.gaps import View, after_gap, gap_in
 from outbox.position import ORIGIN, Position
 
 

@@ -2,7 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer.event import Event
-from consumer.lanes import Lane, Lanes
+from consumer.handling.lanes import Lane, Lanes
 
 
 def event(number: int, entity: str) -> Event:

@@ -7,9 +7,9 @@ from consumed import STREAM, event
 from prometheus_client import generate_latest
 
 from consumer import reports
-from consumer.dead_letters import Reason
 from consumer.event import Gap
-from consumer.metrics import Metrics
+from consumer.letters.dead_letters import Reason
+from consumer.watching.metrics import Metrics
 from outbox.position import ORIGIN, Position
 
 ERROR = ValueError("no")

@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from consumer import reports
 from consumer.event import Gap
-from consumer.observing import LINES, log_lines
-from consumer.readiness import Readiness
+from consumer.watching.observing import LINES, log_lines
+from consumer.watching.readiness import Readiness
 from outbox.position import Position
 
 ERROR = ValueError("first line\nwith a payload")

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.seen import Seen
+from consumer.reading.seen import Seen
 from outbox.position import Position
 
 

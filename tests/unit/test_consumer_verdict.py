@@ -1,9 +1,9 @@
 import pytest
 
-from consumer.dead_letters import Reason
 from consumer.errors import Reject, Retry
-from consumer.failures import Again, SetAside, backoff, verdict
-from consumer.sharing import share_of
+from consumer.handling.failures import Again, SetAside, backoff, verdict
+from consumer.letters.dead_letters import Reason
+from consumer.reading.sharing import share_of
 
 BOOM = RuntimeError("boom")
 

@@ -10,8 +10,8 @@ import pytest
 from alerting import alerts
 
 from consumer import reports
-from consumer.metrics import Metrics as ConsumerMetrics
-from consumer.observing import LINES
+from consumer.watching.metrics import Metrics as ConsumerMetrics
+from consumer.watching.observing import LINES
 from publisher.web.labels import Reason
 from publisher.web.metrics import Metrics
 from snapshot_server.serving.metrics import Metrics as SnapshotMetrics
@@ -32,9 +32,9 @@ def _settings() -> set[str]:
     known = set(re.findall(read, (ROOT / "publisher/settings.py").read_text("utf-8")))
     # Each of these names in the snapshot server's is read, or goes with one that is.
     served = re.findall(r"\"([A-Z]+_[A-Z_]+)\"", _source("snapshot_server/settings.py"))
-    consumed = re.findall(r"\"(CONSUMER_[A-Z_]+)\"", _source("consumer/environment.py"))
+    consumed = re.findall(r"\"(CONSUMER_[A-Z_]+)\"", _source("consumer/reference/environment.py"))
     viewed = re.findall(r"\"((?:VIEWER|CACHE)_[A-Z_]+)\"", _source("viewer/settings.py"))
-    searched = re.findall(r"\"(SEARCH_[A-Z_]+)\"", _source("consumer/search/settings.py"))
+    searched = re.findall(r"\"(SEARCH_[A-Z_]+)\"", _source("consumer/reference/search/settings.py"))
     return known | set(served) | set(consumed) | set(viewed) | set(searched)
 
 

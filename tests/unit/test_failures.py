@@ -3,7 +3,7 @@
 import pytest
 
 from consumer.errors import DatabaseUnavailable, RedisRefused
-from consumer.failures import Again, verdict
+from consumer.handling.failures import Again, verdict
 from outbox.errors import StreamUnavailable
 
 LAST = 5

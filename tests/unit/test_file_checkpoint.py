@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from consumer.checkpoint import FileCheckpoint
 from consumer.errors import CheckpointUnreadable
+from consumer.keeping.checkpoint import FileCheckpoint
 from outbox.position import Position
 
 ROOT = Path(__file__).resolve().parents[2]
 _DIE_AT_EACH_LINE = """
 import asyncio, os, signal, sys
-from consumer.checkpoint import FileCheckpoint
+from consumer.keeping.checkpoint import FileCheckpoint
 from outbox.position import Position
 
 def dying_at(line):

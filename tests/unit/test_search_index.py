@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.search.answers import CLOSE, OPEN, search
-from consumer.search.errors import IndexMissing, IndexUnusable
-from consumer.search.file import IndexFile
+from consumer.reference.search.answers import CLOSE, OPEN, search
+from consumer.reference.search.errors import IndexMissing, IndexUnusable
+from consumer.reference.search.file import IndexFile
 from content_proto.content_pb2 import (
     ITEM_KIND_EPISODE,
     ITEM_KIND_SERIES,

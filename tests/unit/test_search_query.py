@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from consumer.search import query
-from consumer.search.file import IndexFile
+from consumer.reference.search import query
+from consumer.reference.search.file import IndexFile
 from content_proto.content_pb2 import ITEM_KIND_EPISODE, CatalogFeedItem, Category, Series
 from snapshot_server.client.chunk import Chunk
 

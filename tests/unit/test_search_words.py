@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.search.words import expression
+from consumer.reference.search.words import expression
 
 
 @pytest.mark.parametrize(

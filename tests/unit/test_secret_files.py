@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.search.settings import SearchSettings
+from consumer.reference.search.settings import SearchSettings
 from outbox.errors import BadSetting
 from process.secrets import SECRETS, file_variable
 from publisher.settings import Settings

@@ -33,7 +33,9 @@ def test_each_statement_is_found_by_its_name_with_its_comment(package: str) -> N
     }
 
 
-@pytest.mark.parametrize("package", ["outbox", "publisher", "snapshot_server"])
+@pytest.mark.parametrize(
+    "package", ["outbox", "publisher", "snapshot_server", "viewer", "consumer.keeping"]
+)
 def test_every_name_in_our_files_is_a_statement_of_its_own(package: str) -> None:
     text = resources.files(package).joinpath("queries.sql").read_text("utf-8")
     found = sql.load(package)

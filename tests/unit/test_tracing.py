@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from spans import links, recorded
 
 from consumer.event import Event
-from consumer.tracing import traced, traced_batch
+from consumer.watching.tracing import traced, traced_batch
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"

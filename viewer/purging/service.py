@@ -11,10 +11,10 @@ import structlog
 from aiohttp import ClientSession
 
 from consumer.consumer import Consumer
-from consumer.metrics import Metrics as ConsumerMetrics
-from consumer.observing import log_lines
-from consumer.readiness import Readiness
 from consumer.settings import Options
+from consumer.watching.metrics import Metrics as ConsumerMetrics
+from consumer.watching.observing import log_lines
+from consumer.watching.readiness import Readiness
 from outbox.streams import stream_keys
 from process import http
 from process.redis.connection import client

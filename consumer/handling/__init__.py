@@ -1,0 +1,1 @@
+"""What is done with events: in lanes, or batch by batch."""

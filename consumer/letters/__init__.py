@@ -1,0 +1,1 @@
+"""Dead letters: set aside, requeued, discarded."""

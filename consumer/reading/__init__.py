@@ -1,0 +1,1 @@
+"""Reading a stream: the lease, the group, and what is in hand."""

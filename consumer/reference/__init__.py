@@ -1,0 +1,1 @@
+"""Consumers to run and to copy from, and what they share."""

@@ -1,0 +1,1 @@
+"""The catalog first, then the stream."""

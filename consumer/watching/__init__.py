@@ -1,0 +1,1 @@
+"""How a consumer is watched: log, metrics, lag, traces."""
