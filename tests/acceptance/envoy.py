@@ -67,10 +67,12 @@ class Envoy:
         return self.world.secrets / "tls"
 
     def renew(self) -> None:
-        """Move a new certificate into place, as Kubernetes does."""
-        new = certificate(self.home / "new", "DNS:localhost", self.authority)
-        for name in ("tls.crt", "tls.key"):
-            (new / name).replace(self.home / "tls" / name)
+        """Show a new certificate: one link is moved, and no file, as Kubernetes does it."""
+        new = certificate(self.home / "tls/..new", "DNS:localhost", self.authority)
+        shutil.copy(self.authority / "ca.crt", new)
+        link = self.home / "tls/..link"
+        link.symlink_to(new.name)
+        link.replace(self.home / "tls/..data")
 
 
 def certificate(folder: Path, names: str, authority: Path) -> Path:
@@ -89,7 +91,10 @@ def envoy_before(world: Deployed, folder: Path, grpc: int) -> Iterator[Envoy]:
         pytest.skip(f"NOT TESTED: {exc}; make deploy-check installs it")
     home = folder / "envoy"
     shutil.copytree(DEPLOY / "envoy", home)
-    shutil.copytree(world.secrets / "envoy", home / "tls")
+    shutil.copytree(world.secrets / "envoy", home / "tls/..old")
+    (home / "tls/..data").symlink_to("..old")
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        (home / "tls" / name).symlink_to(f"..data/{name}")
     ports = {_GRPC: grpc} | {port: free_port() for port in (_OUTSIDE, _ADMIN, _FIGURES)}
     for file in (home / "envoy.yaml", *(home / "sds").iterdir()):
         text = file.read_text("utf-8").replace("/etc/envoy", str(home))
