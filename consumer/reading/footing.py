@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from consumer.errors import FellOff, GroupMissing
-from consumer.reading.gaps import after_gap
+from consumer.reading.gaps import after_gap, before_first
 from consumer.reports import GapFound, GapHealed, GroupMade
 from outbox.position import Position
 
@@ -67,8 +67,11 @@ class Footing:
             return beginning.start, False
         return await beginning.start(self._group.group), True
 
-    async def mend(self, gap: Gap, view: View) -> None:
-        """Make up for *gap*, or go on behind it. Raises FellOff where nobody can say how."""
+    async def mend(self, gap: Gap, view: View) -> Position:
+        """Make up for *gap*, or go on behind it: up to where nothing is missing any more.
+
+        Raises FellOff where nobody can say how.
+        """
         self._observe(GapFound(gap))
         undelivered = gap.after >= view.delivered or bool(view.noted)
         healed = None
@@ -84,3 +87,4 @@ class Footing:
             if position > view.delivered:
                 await self._group.go_on_after(position)
         await self._group.gap_is_over()
+        return healed or before_first(view)

@@ -40,15 +40,18 @@ def gap_in(view: View) -> Gap | None:
         return gap
     begins = view.first or view.last.next
     if view.pending_from and view.pending_from < begins:
-        return Gap(view.stream, _before(view.pending_from), view.first)
+        return Gap(view.stream, before(view.pending_from), view.first)
     return _undelivered(view)
 
 
 def after_gap(view: View, healed: Position | None) -> Position:
     """Where to go on: after what was *healed*, or with whatever the stream still holds."""
-    if healed is None:
-        healed = _before(view.first) if view.first else view.last
-    return max(healed, view.delivered)
+    return max(healed or before_first(view), view.delivered)
+
+
+def before_first(view: View) -> Position:
+    """Up to where the stream holds nothing any more."""
+    return before(view.first) if view.first else view.last
 
 
 def _undelivered(view: View) -> Gap | None:
@@ -71,7 +74,7 @@ def _as_noted(stream: str, noted: str) -> View:
     )
 
 
-def _before(position: Position) -> Position:
+def before(position: Position) -> Position:
     """The highest position below *position* that an event may have."""
     if position.seq:
         return Position(position.ms, position.seq - 1)

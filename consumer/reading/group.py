@@ -138,19 +138,21 @@ class StreamGroup:
             within_s=block_s + _GRACE_S,
         )
 
-    async def claim(self) -> int:
-        """Take over what was handed out to others; how many of the entries are gone.
+    async def claim(self) -> list[bytes]:
+        """Take over what was handed out to others; the IDs of those entries that are gone.
 
         Redis 7 and later clear those by themselves; before, they are found among the pending.
         """
-        gone, cursor = 0, b"0-0"
+        gone: list[bytes] = []
+        cursor = b"0-0"
         while True:
             answer = await self._asking.call(
                 *("XAUTOCLAIM", self._stream, self._name, self._member.name, 0, cursor),
                 *("COUNT", _CLAIMED_AT_ONCE, "JUSTID"),
             )
             cursor, _, *deleted = answer
-            gone += sum(map(len, deleted))
+            for ids in deleted:
+                gone += ids
             if cursor == b"0-0":
                 return gone
 

@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from consumer.errors import GroupMissing, RedisRefused
+from consumer.event import Gap
 from consumer.letters.dead_letters import Reason
-from consumer.reading.gaps import gap_in
+from consumer.reading.gaps import before, gap_in
 from consumer.reports import (
     Away,
     Claimed,
@@ -17,6 +18,7 @@ from consumer.reports import (
     Took,
 )
 from outbox.errors import StreamUnavailable
+from outbox.position import ORIGIN, Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
     from consumer.handling.work import Work
     from consumer.letters.setting_aside import SettingAside
     from consumer.reading.footing import Footing
+    from consumer.reading.gaps import View
     from consumer.reading.group import StreamGroup
     from consumer.reading.hand import Hand
     from consumer.reports import Observe
     from consumer.settings import Options
-    from outbox.position import Position
 
 _TRUSTED = 2
 """An entry that was handed out more often may be what its readers died of."""
@@ -62,6 +64,8 @@ class Reader:
         self._highest: Position | None = None
         """The last entry that came, of those that come once."""
         self._must_resume = True
+        self._complete_to = ORIGIN
+        """Up to here, what is missing was made up for, or given up."""
         self._caught_up = False
         """What was left when the term began has been taken."""
 
@@ -134,8 +138,11 @@ class Reader:
             self._took = True
             self._observe(Took(self._stream, self._group.member, view.pending))
         if gap := gap_in(view):
-            await self._hand.at_most(0)
-            await self._footing.mend(gap, view)
+            await self._mend(gap, view)
+            # What was handed out behind a noted gap may be gone by now, too.
+            again = await self._footing.found() if view.noted else view
+            if again is not view and (gap := gap_in(again)):
+                await self._mend(gap, again)
         elif view.noted:
             await self._group.gap_is_over()
         strays, removed = await self._group.forget_members(self._options.lease_s * 2)
@@ -145,11 +152,24 @@ class Reader:
             await self._hand.at_most(0)
             gone = await self._group.claim()
             self._observe(Claimed(self._stream, strays))
-            if gone:
-                self._observe(Lost(self._stream, gone))
+            await self._miss(gone)
         # What somebody else was given while we read has never come by here.
         await self._take_pending(by_mark=not (strays and self._caught_up))
         self._caught_up, self._must_resume = True, False
+
+    async def _miss(self, lost: Sequence[bytes]) -> None:
+        """Count entries that are gone, and make up for those that went since we looked."""
+        if not lost:
+            return
+        self._observe(Lost(self._stream, len(lost)))
+        places = [Position.parse(raw_id.decode()) for raw_id in lost]
+        if max(places) > self._complete_to:
+            view = await self._footing.found()
+            await self._mend(Gap(self._stream, before(min(places)), view.first), view)
+
+    async def _mend(self, gap: Gap, view: View) -> None:
+        await self._hand.at_most(0)
+        self._complete_to = max(self._complete_to, await self._footing.mend(gap, view))
 
     async def _take_pending(self, *, by_mark: bool) -> None:
         after: bytes | None = b"0-0"
@@ -159,9 +179,8 @@ class Reader:
             # What is acknowledged meanwhile is in one of the two.
             in_hand = self._hand.ids()
             page = await self._group.pending(after, count)
-            if page.lost:
-                self._hand.acknowledge_again(page.lost)
-                self._observe(Lost(self._stream, len(page.lost)))
+            await self._miss(page.lost)
+            self._hand.acknowledge_again(page.lost)
             events = self._fresh(page.events, in_hand | self._hand.ids(), by_mark=by_mark)
             if page.events:
                 last = page.events[-1].position
