@@ -42,10 +42,7 @@ _WRITERS = [STATEMENTS, STATEMENTS, [_NEWS], [_NEWS]]
 _STORM_S = 8.0
 _LEVEL_WITHIN_S = 60.0
 _SHOWN = 10
-# Nobody trims what is as young as that: an entry that goes while it is being handed out is counted
-# as lost, and no gap is told. A member may be frozen in the midst of it.
 _FROZEN_S = 2 * LEASE_S
-_YOUNG_S = _FROZEN_S + 1.4
 
 
 @dataclass
@@ -181,10 +178,10 @@ class Storm:
         numbers = [number for number, member in enumerate(members) if member.role == role]
         for number in numbers:
             members[number].kill()
-        await asyncio.sleep(_YOUNG_S + 0.5)
+        await asyncio.sleep(LEASE_S)
         async with Redis.from_url(self._world.store.url, retry=Retry(NoBackoff(), 0)) as redis:
             with suppress(RedisError, OSError):
-                await self._trim(redis)
+                await self._trim(redis, 0)
         for number in numbers:
             members[number] = self._world.consumers.start(role)
         self._world.counts[f"all of {role} away"] += 1
@@ -195,7 +192,8 @@ class Storm:
             strikes: dict[str, Callable[[], object]] = {
                 "FLUSHALL": redis.flushall,
                 "stream deleted": lambda: redis.delete(KEY),
-                "stream trimmed": lambda: self._trim(redis),
+                "stream trimmed": lambda: self._trim(redis, dice.randrange(200)),
+                "trimmed to nothing": lambda: self._trim(redis, 0),
                 "connections cut": lambda: redis.client_kill_filter(_type="normal", skipme=True),
                 "restarted without its data": self._restart,
             }
@@ -206,11 +204,11 @@ class Storm:
                     await strikes[name]()  # type: ignore[misc]
                     counts[name] += 1
 
-    async def _trim(self, redis: Redis) -> None:
+    async def _trim(self, redis: Redis, keep: int) -> None:
         """As somebody may who thinks that nobody needs it any more."""
         async with redis.pipeline(transaction=True) as both:
             both.xrange(KEY)
-            both.xtrim(KEY, minid=f"{(time.time() - _YOUNG_S) * 1000:.0f}", approximate=False)
+            both.xtrim(KEY, keep, approximate=False)
             entries, gone = await both.execute()
         self._world.trimmed |= {id_.decode() for id_, _ in entries[:gone]}
 
