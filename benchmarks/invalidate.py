@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from benchmarks.feeds import Feed
     from benchmarks.screen import Screen
     from benchmarks.servers import Servers
 
@@ -69,9 +70,16 @@ async def run(servers: Servers, screen: Screen, *, quick: bool) -> list[Row]:
     """Publisher, invalidator and viewer, each a process of its own."""
     samples, rounds = (40, 1) if quick else (150, 3)
     screen.doing("invalidate: filling the catalog")
+    async with feeds.catalog(servers, "invalidate", _ITEMS) as feed, servers.redis() as redis:
+        # The stream of another database is not gone on with.
+        await redis.flushall()
+        return await _purged(servers, screen, feed, redis, samples=samples, rounds=rounds)
+
+
+async def _purged(  # noqa: PLR0913 - each is one thing it is handed
+    servers: Servers, screen: Screen, feed: Feed, redis: Redis, *, samples: int, rounds: int
+) -> list[Row]:
     async with (
-        feeds.catalog(servers, "invalidate", _ITEMS) as feed,
-        servers.redis() as redis,
         started(servers, feed.dsn, PUBLISHER) as publisher,
         started(servers, feed.dsn, INVALIDATOR) as invalidator,
         started(servers, feed.dsn, VIEWER, VIEWER_HTTP_ADDRESS="127.0.0.1:0") as viewer,
