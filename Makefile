@@ -172,7 +172,7 @@ check: $(DEV_STAMP) ## All that CI runs: ruff, mypy, import contracts, tests
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: $(DEV_STAMP) ## Run the tests; ARGS="-k name" is passed on
 	$(PYTHON) -m pytest $(ARGS)

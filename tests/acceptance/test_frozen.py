@@ -21,7 +21,7 @@ KEYS = [f"{KEY}:{{{number}}}" for number in range(4)]
 FOUR = {"CATALOG_EVENT_STREAM_PARTITIONS": "4"}
 ROUNDS = int(os.environ.get("FROZEN_ROUNDS", "1"))
 """How often one is frozen past its leases."""
-MOMENTS = int(os.environ.get("FROZEN_MOMENTS", "40"))
+MOMENTS = int(os.environ.get("FROZEN_MOMENTS", "25"))
 """How often one is frozen for a moment."""
 
 
