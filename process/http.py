@@ -35,6 +35,7 @@ async def serving(
     wanted: Address | None,
     *,
     variable: str,
+    can_be_off: bool = True,
     close_timeout_s: float = _CLOSE_TIMEOUT_S,
 ) -> AsyncIterator[Address | None]:
     """Serve meanwhile; where, or None if it is switched off.
@@ -52,7 +53,7 @@ async def serving(
     )
     await runner.setup()
     try:
-        address = await _listen(runner, wanted, variable)
+        address = await _listen(runner, wanted, variable, ", or off" if can_be_off else "")
         log.info("http.started", address=str(address))
         yield address
     finally:
@@ -107,12 +108,12 @@ def _answer(said: dict[str, Any], conditions: Sequence[Condition], *, fine: bool
     return web.json_response(said | {"conditions": found}, status=_OK if fine else _UNAVAILABLE)
 
 
-async def _listen(runner: web.AppRunner, wanted: Address, variable: str) -> Address:
+async def _listen(runner: web.AppRunner, wanted: Address, variable: str, else_: str) -> Address:
     try:
         return await _listen_at(runner, wanted, wanted.port)
     except OSError as exc:
         if wanted.chosen or exc.errno != errno.EADDRINUSE:
-            raise nobody_can_listen(variable, wanted, exc, else_=", or off") from exc
+            raise nobody_can_listen(variable, wanted, exc, else_=else_) from exc
     # Another program of its kind on this host, as a rule.
     return await _listen_at(runner, wanted, 0)
 

@@ -67,6 +67,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 served,
                 settings.address,
                 variable="VIEWER_HTTP_ADDRESS",
+                can_be_off=False,
                 close_timeout_s=settings.drain_s,
             ) as address:
                 log.info("viewer.started", address=str(address), pid=os.getpid())

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from dataclasses import replace
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
@@ -266,3 +266,12 @@ async def test_a_fault_of_ours_is_answered_and_logged() -> None:
     assert [(line["event"], line.get("error")) for line in logged][1:] == [
         ("http.failed", "ZeroDivisionError()")
     ]
+
+
+async def test_what_cannot_be_switched_off_is_not_told_to_be(taken: socket.socket) -> None:
+    address = Address(*taken.getsockname())
+    with pytest.raises(BadSetting, match=r"choose another$"):
+        async with http.serving(
+            web.Application(), address, variable="VIEWER_HTTP_ADDRESS", can_be_off=False
+        ):
+            pytest.fail("it serves")
