@@ -19,9 +19,9 @@ from embedded.valkey import Valkey
 KEY = "catalog:events"
 KEYS = [f"{KEY}:{{{number}}}" for number in range(4)]
 FOUR = {"CATALOG_EVENT_STREAM_PARTITIONS": "4"}
-ROUNDS = int(os.environ.get("FROZEN_ROUNDS", "1"))
+ROUNDS = int(os.environ.get("FROZEN_ROUNDS", "3"))
 """How often one is frozen past its leases."""
-MOMENTS = int(os.environ.get("FROZEN_MOMENTS", "25"))
+MOMENTS = int(os.environ.get("FROZEN_MOMENTS", "60"))
 """How often one is frozen for a moment."""
 
 

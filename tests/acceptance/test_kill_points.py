@@ -19,7 +19,7 @@ from wire import PostgresTalk, RedisTalk, Side
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
 
-EVERY = int(os.environ.get("KILL_POINTS_EVERY", "61"))
+EVERY = int(os.environ.get("KILL_POINTS_EVERY", "23"))
 """1 takes all points, which is a matter of minutes."""
 POINTS_OF_TWO = 250
 """The other may have done all before the last of them is reached."""

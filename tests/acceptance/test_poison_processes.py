@@ -24,7 +24,7 @@ WRITE = (
     "INSERT INTO outbox.event_1 (entity, entity_id, operation, payload)"
     " VALUES ('series', $1, 'update', $2)"
 )
-KILLS = int(os.environ.get("KILLS", "30"))
+KILLS = int(os.environ.get("KILLS", "50"))
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(10**9))
 
 

@@ -113,7 +113,7 @@ async def test_killed_and_started_again_it_goes_on_exactly(
     start: Start, dsn: str, redis: Redis
 ) -> None:
     count = 0
-    for n in range(3):
+    for n in range(4):
         publisher = start()
         await write(dsn, f"a-{n}-", 3000)
 
